@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. The first call builds .venv; later ones are quick.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+EXTRAS ?= torch,train,test
+STAMP  := $(VENV)/.installed
+
+# A local folder of wheels (a CPU build of torch, say) that pip knows is told to uv as well.
+FIND_LINKS := $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
+export UV_FIND_LINKS ?= $(FIND_LINKS)
+
+.PHONY: demo test test-slow bench lint clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	if $(BIN)/python -m pip install -q uv; \
+	then $(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'; \
+	else $(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRAS)]'; fi
+	@$(BIN)/python -c "import torch; print('neuroode is installed in $(VENV) with torch', torch.__version__)"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/neuroode list
+	$(BIN)/neuroode show brf
+	$(BIN)/neuroode train ecg --neuron brf --quick
+
+test: $(STAMP)
+	$(BIN)/pytest -q -m 'not slow'
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -q -m slow
+
+bench: $(STAMP)
+	$(BIN)/pytest -q tests/bench -m slow -s
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

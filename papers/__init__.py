@@ -1,0 +1,1 @@
+"""Reproductions: one folder a paper, with its claims, its check and its table."""

@@ -1,0 +1,1 @@
+"""Numerical kernels on arrays: no sympy, no model, no text."""
