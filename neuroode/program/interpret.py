@@ -1,0 +1,159 @@
+"""The living definition of the ops: any program, step by step, in numpy float64. Every target is compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.special
+
+from neuroode.program.adjoint import adjoint, pullback
+from neuroode.program.types import Assign, Program
+from neuroode.solvers.on_numpy import special
+
+Array = np.ndarray
+Env = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run left: outputs and trace (T, B, *size*) by name, the carry (B, *size*), and the tape for `gradients`."""
+
+    outputs: dict[str, Array]
+    trace: dict[str, Array]
+    carry: dict[str, Array]
+    tape: tuple[Env, ...]
+    prologue: Env
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Cotangents by name; those of parameters are summed over lanes to the parameter's own shape."""
+
+    inputs: dict[str, Array]
+    carry: dict[str, Array]
+    parameters: dict[str, Array]
+
+
+def run(
+    program: Program, parameters: Mapping[str, Array], inputs: Mapping[str, Array], carry: Mapping[str, Array] | None = None
+) -> Run:
+    """Run over T steps.
+
+    Args:
+        parameters: `p.NAME` and `dt` -> numbers or arrays that broadcast against *size*.
+        inputs: input name -> (T, B, *size*); at least one, it fixes T and B.
+        carry: name -> (B, *size*); None starts from the init.
+    """
+    env = prologue(program, parameters)
+    shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
+    lanes = shape[1:]
+    state = {s.name: np.broadcast_to(env[s.init] if carry is None else carry[s.name], lanes) for s in program.carry}
+    tape, outputs, trace = [], {n: np.zeros(shape) for n, _ in program.outputs}, {n: np.zeros(shape) for n, _ in program.trace}
+    for t in range(shape[0]):
+        start = {f"c.{k}": v for k, v in state.items()} | {f"x.{n}": np.asarray(inputs[n][t], float) for n in program.inputs}
+        now = evaluate(program.body, env | start, program)
+        for record, rows in ((outputs, program.outputs), (trace, program.trace)):
+            for name, value in rows:
+                record[name][t] = now[value]
+        bits = {f"e.{a.value}": now[a.name] for a in program.body if a.op == "event"}
+        tape.append(start | bits)
+        state = {name: np.broadcast_to(now[value], lanes) for name, value in program.next}
+    return Run(outputs, trace, {k: np.array(v) for k, v in state.items()}, tuple(tape), env)
+
+
+def prologue(program: Program, parameters: Mapping[str, Array]) -> Env:
+    """Values of the prologue, parameters included."""
+    return evaluate(program.prologue, {k: np.asarray(v, float) for k, v in parameters.items()}, program)
+
+
+def gradients(
+    program: Program,
+    parameters: Mapping[str, Array],
+    result: Run,
+    outputs: Mapping[str, Array],
+    carry: Mapping[str, Array] | None = None,
+) -> Gradients:
+    """Pull cotangents of outputs (T, B, *size*) and of the last carry back through a run, surrogates included."""
+    reverse = adjoint(program)
+    lanes = np.shape(next(iter(result.carry.values()))) if result.carry else np.shape(next(iter(outputs.values())))[1:]
+    ahead = {s.name: np.zeros(lanes) for s in program.carry} | {k: np.asarray(v, float) for k, v in (carry or {}).items()}
+    totals: dict[str, Array] = {}
+    steps: dict[str, list[Array]] = {n: [] for n in program.inputs}
+    for t in reversed(range(len(result.tape))):
+        seeds = {f"g.out.{n}": np.asarray(g[t], float) for n, g in outputs.items()}
+        seeds |= {f"g.out.{n}": np.zeros(lanes) for n, _ in program.outputs if n not in outputs}
+        seeds |= {f"g.next.{k}": v for k, v in ahead.items()}
+        now = evaluate(reverse.assigns, result.prologue | result.tape[t] | seeds, program)
+        by_name = dict(reverse.carry)
+        ahead = {s.name: np.broadcast_to(now[by_name[s.name]], lanes) if s.name in by_name else np.zeros(lanes) for s in program.carry}
+        for name, value in reverse.coefficients:
+            totals[name] = totals.get(name, 0.0) + np.broadcast_to(now[value], lanes)
+        found = dict(reverse.inputs)
+        for n in program.inputs:
+            steps[n].append(np.broadcast_to(now[found[n]], lanes) if n in found else np.zeros(lanes))
+    by_input = {n: np.stack(rows[::-1]) if rows else np.zeros((0, *lanes)) for n, rows in steps.items()}
+    start = {s.init: ahead[s.name] for s in program.carry}
+    return Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals, start))
+
+
+def _parameter_gradients(program: Program, parameters: Mapping[str, Array], env: Env, totals: Env, start: Env) -> Env:
+    seeds = dict(totals)
+    for name, g in start.items():
+        seeds[name] = seeds.get(name, 0.0) + g
+    trained = [p.name for p in program.parameters if p.trainable]
+    code, found = pullback(program.prologue, {k: f"g.{k}" for k in seeds}, trained)
+    now = evaluate(code, env | {f"g.{k}": v for k, v in seeds.items()}, program)
+    return {p: _sum_to(now[found[p]], np.shape(parameters[p])) for p in trained if p in found}
+
+
+def _sum_to(value: Array, shape: tuple[int, ...]) -> Array:
+    """Sum what was broadcast, so that the result has `shape`."""
+    value = np.asarray(value, float)
+    value = value.sum(axis=tuple(range(value.ndim - len(shape)))) if value.ndim > len(shape) else value
+    axes = tuple(i for i, n in enumerate(shape) if n == 1 and value.ndim and value.shape[i] != 1)
+    return np.broadcast_to(value.sum(axis=axes, keepdims=True), shape)
+
+
+def evaluate(assigns: Iterable[Assign], env: Mapping[str, Array], program: Program | None = None) -> Env:
+    """Extend `env` by every assign."""
+    values = dict(env)
+    strict = {s.name: s.strict for s in program.events} if program else {}
+    with np.errstate(all="ignore"):
+        for a in assigns:
+            values[a.name] = _apply(a, [values[x] for x in a.args], strict)
+    return values
+
+
+def _apply(a: Assign, args: list[Array], strict: Mapping[str, bool]) -> Array:
+    if a.op == "event":
+        return np.asarray(args[0] > 0 if strict[str(a.value)] else args[0] >= 0).astype(float)
+    if a.op in IMMEDIATE:
+        return IMMEDIATE[a.op](a.value, *args)
+    return np.asarray(NUMPY[a.op](*args), dtype=float)
+
+
+def _expm(value: object, *entries: Array) -> Array:
+    n, i, j = value  # type: ignore[misc]
+    return special.expm(n, list(entries))[..., i, j]
+
+
+NUMPY: dict[str, Callable[..., Array]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "pow": np.power,
+    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos,
+    "tan": np.tan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "sigmoid": scipy.special.expit,
+    "softplus": lambda x: np.logaddexp(0.0, x), "erf": scipy.special.erf, "abs": np.abs, "sign": np.sign,
+    "floor": np.floor, "ceil": np.ceil, "round": np.round, "min": np.minimum, "max": np.maximum,
+    "gt": np.greater, "ge": np.greater_equal, "where": lambda c, x, y: np.where(c != 0, x, y),
+    "edd": special.edd, "detach": lambda x: x,
+}  # fmt: skip
+
+IMMEDIATE: dict[str, Callable[..., Array]] = {
+    "const": lambda value: np.asarray(value, float),
+    "ipow": lambda k, x: np.asarray(x, float) ** k,
+    "phi": special.phi,
+    "cphi_re": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).real,
+    "cphi_im": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).imag,
+    "expm": _expm,
+}

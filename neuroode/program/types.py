@@ -1,0 +1,131 @@
+"""The language-neutral program: SSA over real numbers, two pieces (prologue, body), defined by the numpy interpreter.
+
+Names. A value is named once. Values that nothing assigns come from outside:
+
+- `p.NAME`     a parameter in constrained form (a complex one is two: `p.NAME.re`, `p.NAME.im`), and `dt`
+- `c.NAME`     the carry before the step: states (`c.v`, `c.u.re`), past values (`c.I[t-1]`), counters
+- `x.NAME`     an input of the step
+- `%7`         an assigned value
+
+The prologue reads parameters, `dt` and its own values; it runs once per call. The body reads also the carry and the
+inputs; it runs once per step. What the body reads of the prologue (or of parameters) are the *coefficients*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: op -> number of arguments (None: any). Comparisons give 0.0 or 1.0.
+OPS: dict[str, int | None] = {
+    "const": 0,  # value
+    "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "pow": 2,
+    "ipow": 1,  # value: whole exponent, may be negative
+    "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "sqrt": 1, "sin": 1, "cos": 1, "tan": 1, "atan2": 2,
+    "sinh": 1, "cosh": 1, "tanh": 1, "sigmoid": 1, "softplus": 1, "erf": 1, "abs": 1, "sign": 1,
+    "floor": 1, "ceil": 1, "round": 1, "min": 2, "max": 2,
+    "gt": 2, "ge": 2, "where": 3,  # where(condition, if nonzero, otherwise)
+    "phi": 1,  # value k >= 1: phi_1 = (e^z - 1)/z, phi_{k+1} = (phi_k - 1/k!)/z, real z
+    "cphi_re": 2, "cphi_im": 2,  # value k: real and imaginary part of phi_k(a + i b)
+    "edd": None,  # divided difference of exp at 2 to 5 real nodes; symmetric; edd(a, a) = e^a
+    "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row; prologue only
+    "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere
+    "detach": 1,  # the value, without gradient
+}  # fmt: skip
+
+#: how many numbers a value stands for, smallest first; a value has the largest level of what it reads
+LEVELS = ("layer", "channel", "neuron", "lane")
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`name = op(args)`; `value` is the immediate of const, ipow, phi, cphi_*, expm and event."""
+
+    name: str
+    op: str
+    args: tuple[str, ...] = ()
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParamSlot:
+    """One real array of parameters. `level` is layer, channel or neuron; `source` the declared name, `part` re, im or ''."""
+
+    name: str
+    source: str
+    part: str
+    level: str
+    trainable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CarrySlot:
+    """One real number per lane that the next step reads. `init` names a prologue value (or parameter)."""
+
+    name: str
+    init: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventSlot:
+    """A comparison. 1 where margin > 0 (`strict`) or >= 0.
+
+    `slope` computes the surrogate's derivative at the margin: assigns that end in the value `slope_id`, evaluated only
+    by the adjoint; they read the margin and prologue values.
+    """
+
+    name: str
+    margin: str
+    strict: bool
+    slope: tuple[Assign, ...]
+    slope_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """A prologue value or parameter that the body (or an event's slope) reads. `trainable`: it depends on a trainable one."""
+
+    name: str
+    level: str
+    trainable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One step of one neuron, and what surrounds it.
+
+    Attributes:
+        inputs: names of inputs, in order; the body reads `x.NAME`.
+        outputs: (name, value) that the layer returns, in order.
+        next: (carry name, value) for every slot of `carry`, in that order.
+        trace: (name, value) recorded by `trace`: after(x) of each state part, events, definitions.
+        digest: of everything above; equal programs have equal digests.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    parameters: tuple[ParamSlot, ...]
+    carry: tuple[CarrySlot, ...]
+    prologue: tuple[Assign, ...]
+    body: tuple[Assign, ...]
+    events: tuple[EventSlot, ...]
+    coefficients: tuple[Coefficient, ...]
+    outputs: tuple[tuple[str, str], ...]
+    next: tuple[tuple[str, str], ...]
+    trace: tuple[tuple[str, str], ...]
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjoint:
+    """The reverse of one body: reads what the body reads, `e.NAME` (the event bits that the forward step found), and
+    cotangents `g.out.NAME` (of outputs) and `g.next.NAME` (of the carry after the step).
+
+    `assigns` starts with the forward values that the reverse needs (with `event` ops gone: they are `e.NAME`), then the
+    reverse itself. `carry`, `inputs`, `coefficients` give, by name without prefix for carry and input and by full name
+    for coefficients, the value that holds the cotangent; a name that is absent has none (zero).
+    """
+
+    assigns: tuple[Assign, ...]
+    carry: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, str], ...]
+    coefficients: tuple[tuple[str, str], ...]
