@@ -16,9 +16,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from neuroode import models
+    from neuroode.models import names, path
 
-    rows = [_row(name, models.path(name)) for name in models.names()]
+    rows = [_row(name, path(name)) for name in names()]
     if args.json:
         print(json.dumps(rows, indent=2))
     else:

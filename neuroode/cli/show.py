@@ -1,0 +1,113 @@
+"""`neuroode show`: everything that is known about one model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from neuroode._errors import NeuroodeError
+from neuroode.cli.model import load, model_arguments
+from neuroode.cli.table import table
+
+if TYPE_CHECKING:
+    from neuroode.neuron import Neuron
+    from neuroode.spec.types import NeuronSpec
+
+HELP = "show a model: equations, parameters, timing of a step, facts, discretization"
+WIDTH = 100
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("--dt", type=float, help="length of a step; default: the model's")
+    parser.add_argument("--plan", action="store_true", help="also how each part of the step is scheduled, and why")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    neuron = load(args)
+    print(json.dumps(_data(neuron, args), indent=2) if args.json else _text(neuron, args))
+    return 0
+
+
+def _text(neuron: Neuron, args: argparse.Namespace) -> str:
+    from neuroode.cli.timing import render, timing
+
+    parts = [_head(neuron.spec), *_declared(neuron.spec), _section("timing of one step", render(timing(neuron.spec)))]
+    parts += [_section(title, _indented(text)) for title, text in _stages(neuron, args)]
+    return "\n\n".join(parts)
+
+
+def _head(spec: NeuronSpec) -> str:
+    from neuroode.cli.declaration import method_text, step_text
+
+    inputs = ", ".join(f"{i.name} ({i.kind})" for i in spec.inputs)
+    facts = {"dt": step_text(spec), "method": method_text(spec.method), "input": inputs}
+    facts |= {
+        "output": ", ".join(name for name, _ in spec.outputs),
+        "compat": ", ".join(name for name, _ in spec.compat),
+    }
+    facts |= {"cite": ", ".join(spec.cite), "file": spec.source}
+    rows = [(key, value) for key, value in facts.items() if value]
+    return "\n".join(
+        (f"{spec.name}: {spec.about}" if spec.about else spec.name, *(f"  {k.ljust(8)}{v}" for k, v in rows))
+    )
+
+
+def _declared(spec: NeuronSpec) -> Iterator[str]:
+    from neuroode.cli import declaration
+
+    yield _section("equations", _indented("\n".join(declaration.equations(spec))))
+    if spec.events:
+        lines = (f"{e.pop('name')}: {e.pop('when')}\n{_rest(e)}" for e in declaration.events(spec))
+        yield _section("events", _indented("\n".join(lines)))
+    if spec.parameters:
+        keys = ("name", "value", "per", "domain", "transform", "unit")
+        rows = [_parameter_row(p, keys) for p in declaration.parameters(spec)]
+        yield _section("parameters", table((*keys, "trained"), rows, indent="  "))
+    if spec.checks:
+        yield _section("checks", _indented("\n".join(declaration.as_json(spec)["checks"])))
+
+
+def _rest(event: dict[str, str]) -> str:
+    return "\n".join(f"  {key}: {value}" for key, value in event.items())
+
+
+def _parameter_row(p: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """A constant has no level, domain or transform worth a look."""
+    if not p["trainable"]:
+        return [str(p[key]) if key in ("name", "value", "unit") else "" for key in keys] + ["no"]
+    return [str(p[key]) for key in keys] + ["yes"]
+
+
+def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """What the compiler finds. A construct that this version refuses ends the list with the reason."""
+    steps: list[tuple[str, Callable[[], Any]]] = [("analysis", neuron.analyse)]
+    steps.append(("discretization", lambda: neuron.discretize(dt=args.dt)))
+    if args.plan:
+        steps.append(("plan", lambda: neuron.program(dt=args.dt).plan))
+    for title, step in steps:
+        try:
+            yield title, str(step())
+        except NeuroodeError as error:
+            yield title, str(error)
+            return
+
+
+def _data(neuron: Neuron, args: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from neuroode.cli.declaration import as_json
+    from neuroode.cli.timing import timing
+
+    return {**as_json(neuron.spec), "timing": asdict(timing(neuron.spec)), **dict(_stages(neuron, args))}
+
+
+def _section(title: str, body: str) -> str:
+    return f"{title}\n{body}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join("  " + line if line else line for line in text.splitlines())
