@@ -204,6 +204,13 @@ def _where(b: Builder, g: str, a: Assign) -> list[str | None]:
     return [None, b.emit("where", a.args[0], g, zero), b.emit("where", a.args[0], zero, g)]
 
 
+def _reset(b: Builder, g: str, a: Assign) -> list[str | None]:
+    """The gradient of x + e*(target - x), at e in {0, 1}."""
+    e, target, x = a.args
+    zero = b.const(0.0)
+    return [b.emit("mul", g, b.emit("sub", target, x)), b.emit("where", e, g, zero), b.emit("where", e, zero, g)]
+
+
 def _phi_slope(b: Builder, x: str, a: Assign) -> str:
     """phi_k' = phi_k - k phi_{k+1}."""
     k = a.value
@@ -269,6 +276,7 @@ RULES: dict[str, Rule] = {
     "min": _pick("min"),
     "max": _pick("max"),
     "where": _where,
+    "reset": _reset,
     "phi": _unary(_phi_slope),
     "cphi_re": _cphi("re"),
     "cphi_im": _cphi("im"),

@@ -146,7 +146,7 @@ NUMPY: dict[str, Callable[..., Array]] = {
     "softplus": lambda x: np.logaddexp(0.0, x), "erf": scipy.special.erf, "abs": np.abs, "sign": np.sign,
     "floor": np.floor, "ceil": np.ceil, "round": np.round, "min": np.minimum, "max": np.maximum,
     "gt": np.greater, "ge": np.greater_equal, "where": lambda c, x, y: np.where(c != 0, x, y),
-    "edd": special.edd, "detach": lambda x: x,
+    "reset": lambda e, target, x: np.where(e != 0, target, x), "edd": special.edd, "detach": lambda x: x,
 }  # fmt: skip
 
 IMMEDIATE: dict[str, Callable[..., Array]] = {

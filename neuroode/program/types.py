@@ -30,6 +30,7 @@ OPS: dict[str, int | None] = {
     "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row; prologue only
     "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere
     "detach": 1,  # the value, without gradient
+    "reset": 3,  # reset(e, target, x): target where e is not 0, else x; its gradient is that of x + e*(target - x)
 }  # fmt: skip
 
 #: how many numbers a value stands for, smallest first; a value has the largest level of what it reads

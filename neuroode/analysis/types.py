@@ -1,0 +1,81 @@
+"""What analysis finds out: facts with the evidence they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from neuroode.system.types import OdeSystem
+
+EVIDENCE = ("proved", "assumed", "sampled")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A claim about a subject; evidence is proved (symbolically), assumed (from declared domains) or sampled."""
+
+    claim: str
+    subject: str
+    evidence: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.claim} ({self.evidence})" + (f": {self.detail}" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """States whose flows belong together: one linear component, or one strongly connected set of nonlinear ones.
+
+    kind: linear (constant coefficients and no drive), affine (drive or bias too), switched (linear while held values
+    such as inputs stand still), conditional (each state linear in itself), nonlinear.
+    `A` and `drive` with dx/dt = A x + drive are given for the first three.
+    """
+
+    states: tuple[str, ...]
+    kind: str
+    A: sp.Matrix | None = None
+    drive: sp.Matrix | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        return self.A is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Classes per flow state, blocks in order of dependency, strongly connected sets, facts."""
+
+    system: OdeSystem
+    classes: dict[str, str]
+    blocks: tuple[Block, ...]
+    components: tuple[tuple[str, ...], ...]
+    degenerate: tuple[sp.Eq, ...]
+    facts: tuple[Fact, ...]
+
+    def block_of(self, state: str) -> Block:
+        return next(b for b in self.blocks if state in b.states)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "neuron": self.system.spec.name,
+            "classes": self.classes,
+            "blocks": [_block_json(b) for b in self.blocks],
+            "components": [list(c) for c in self.components],
+            "degenerate": [str(e) for e in self.degenerate],
+            "facts": [{"claim": f.claim, "subject": f.subject, "evidence": f.evidence, "detail": f.detail} for f in self.facts],
+        }
+
+    def __str__(self) -> str:
+        rows = [f"block {', '.join(b.states)}: {b.kind}" + _matrices(b) for b in self.blocks]
+        return "\n".join([*rows, *map(str, self.facts)])
+
+
+def _matrices(b: Block) -> str:
+    return f"; A = {b.A.tolist()}, drive = {list(b.drive)}" if b.A is not None and b.drive is not None else ""
+
+
+def _block_json(b: Block) -> dict[str, object]:
+    numbers = {"A": [[str(x) for x in row] for row in b.A.tolist()], "drive": [str(x) for x in b.drive]} if b.A is not None else {}
+    return {"states": list(b.states), "kind": b.kind, **numbers}

@@ -1,0 +1,119 @@
+"""Choosing a method: the declared one, refused with a reason where it does not apply, or `auto`, explained."""
+
+from __future__ import annotations
+
+import re
+
+import sympy as sp
+
+from neuroode._errors import Unsupported
+from neuroode.analysis.types import Block, Report
+from neuroode.discretize import euler, exact, exp_euler
+from neuroode.discretize.types import Discretization, Update
+from neuroode.system.support import METHODS
+
+METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler")
+
+
+def discretize(report: Report, method: str | dict[str, str] | None = None) -> Discretization:
+    """Derive the step.
+
+    Args:
+        method: None takes the declared one; a text for all flows, or a mapping from state to text.
+
+    Raises:
+        Unsupported: the method does not apply (with the reason), is unknown, or is not there yet.
+    """
+    declared = report.system.spec.method if method is None else method
+    if not isinstance(declared, str):
+        return _by_state(report, dict(declared))
+    updates = _updates(report, declared, report.blocks)
+    return Discretization(report, declared, tuple(updates), report.degenerate)
+
+
+def dt_symbol(report: Report) -> sp.Symbol:
+    return report.system.symbols.setdefault("dt", sp.Symbol("dt", positive=True))
+
+
+def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
+    updates: list[Update] = []
+    for block in report.blocks:
+        methods = {wanted.get(s, "auto") for s in block.states}
+        if len(methods) > 1 and methods & {"exact", "auto"}:
+            raise Unsupported(
+                f"the states {', '.join(block.states)} are one block and need one method, found {', '.join(sorted(methods))}",
+                hint="give them the same method",
+            )
+        for m in sorted(methods):
+            states = tuple(s for s in block.states if wanted.get(s, "auto") == m)
+            updates += _updates(report, m, (block,)) if len(methods) == 1 else [_euler_like(report, m, states)]
+    return Discretization(report, "by state", tuple(updates), report.degenerate)
+
+
+def _euler_like(report: Report, method: str, states: tuple[str, ...]) -> Update:
+    dt = dt_symbol(report)
+    if method == "euler":
+        return euler.derive(report, states, dt, "as declared")
+    return _exp_euler(report, states, "as declared")
+
+
+def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Update]:
+    name = method.partition("(")[0].strip()
+    if name == "semi_implicit":
+        return [_semi_implicit(report, method)] if report.system.flows else []
+    makers = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block}
+    if name not in makers:
+        raise _unknown(name)
+    return [makers[name](report, b) for b in blocks]
+
+
+def _unknown(name: str) -> Unsupported:
+    if name in METHODS:
+        return Unsupported(f"method '{name}' is not there yet", hint="choose among " + ", ".join(METHOD_NAMES))
+    return Unsupported(f"unknown method '{name}'", hint="choose among " + ", ".join(METHOD_NAMES))
+
+
+def _auto(report: Report, block: Block) -> Update:
+    verdict = exact.applies(report, block)
+    if verdict.applies:
+        return exact.derive(report, block, dt_symbol(report))
+    if exp_euler.applies(report, block.states).applies:
+        return _exp_euler(report, block.states, f"no exact step: {verdict.reason}; each state is linear in itself")
+    return euler.derive(report, block.states, dt_symbol(report), f"no exact step: {verdict.reason}")
+
+
+def _exact(report: Report, block: Block) -> Update:
+    verdict = exact.applies(report, block)
+    if not verdict.applies:
+        raise Unsupported(
+            f"method 'exact' does not apply to {', '.join(block.states)}: {verdict.reason}",
+            hint="method: auto takes the exact step where there is one and says what it takes elsewhere",
+        )
+    return exact.derive(report, block, dt_symbol(report))
+
+
+def _euler(report: Report, block: Block) -> Update:
+    return euler.derive(report, block.states, dt_symbol(report), "as declared")
+
+
+def _exp_euler_block(report: Report, block: Block) -> Update:
+    return _exp_euler(report, block.states, "as declared")
+
+
+def _exp_euler(report: Report, states: tuple[str, ...], why: str) -> Update:
+    verdict = exp_euler.applies(report, states)
+    if not verdict.applies:
+        raise Unsupported(f"method 'exp_euler' does not apply: {verdict.reason}", hint="use euler for it")
+    return exp_euler.derive(report, states, dt_symbol(report), why)
+
+
+def _semi_implicit(report: Report, method: str) -> Update:
+    listed = re.fullmatch(r"semi_implicit\s*\(([^)]*)\)", method.strip())
+    states = tuple(s.strip() for s in listed.group(1).split(",")) if listed else tuple(report.system.flows)
+    missing = sorted(set(report.system.flows) ^ set(states))
+    if missing or len(set(states)) != len(states):
+        raise Unsupported(
+            f"semi_implicit needs every flow state once, found ({', '.join(states)})",
+            hint=f"write semi_implicit({', '.join(report.system.flows)}) in the order in which they should move",
+        )
+    return euler.derive_semi_implicit(report, states, dt_symbol(report))

@@ -1,0 +1,73 @@
+"""A discretization: for each block one update, what it is worth, and why it was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from neuroode.analysis.types import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a method applies to a set of states, and why (not)."""
+
+    applies: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New value of each state, in the running symbols (their values at the start of the flow) and held ones.
+
+    `exact`: equals the flow for inputs held over the step, up to rounding. `convergence_order` is for smooth drives and
+    None for exact steps.
+    """
+
+    states: tuple[str, ...]
+    method: str
+    values: dict[str, sp.Expr]
+    exact: bool
+    convergence_order: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discretization:
+    """All updates of one system; `degenerate` is where a naive closed form would divide by zero (ours does not)."""
+
+    report: Report
+    method: str
+    updates: tuple[Update, ...]
+    degenerate: tuple[sp.Eq, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        return all(u.exact for u in self.updates)
+
+    @property
+    def convergence_order(self) -> int | None:
+        orders = [u.convergence_order for u in self.updates if u.convergence_order is not None]
+        return min(orders) if orders else None
+
+    def __str__(self) -> str:
+        if not self.updates:
+            return "maps only: nothing to discretize"
+        return "\n".join(_row(u) for u in self.updates)
+
+    def to_json(self) -> list[dict[str, object]]:
+        return [
+            {
+                "states": list(u.states), "method": u.method, "exact": u.exact,
+                "convergence_order": u.convergence_order, "why": u.why,
+                "update": {s: str(e) for s, e in u.values.items()},
+            }
+            for u in self.updates
+        ]  # fmt: skip
+
+
+def _row(u: Update) -> str:
+    worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
+    lines = [f"{', '.join(u.states)}: {u.method}, {worth}; {u.why}"]
+    return "\n".join(lines + [f"    {s}[t] = {e}" for s, e in u.values.items()])

@@ -1,0 +1,50 @@
+"""The border guard of programs: a wrong one fails where it was made, not in a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from neuroode._errors import LoweringError
+from neuroode.program.types import OPS, Assign, Program
+
+
+def verify_program(program: Program) -> None:
+    """Check single assignment, order of definition, arity, stages and slots.
+
+    Raises:
+        LoweringError: with the name of the value that is wrong.
+    """
+    outside = {p.name for p in program.parameters} | {"dt"}
+    done = _check_code(program.name, program.prologue, outside, "prologue")
+    coefficients = {c.name for c in program.coefficients}
+    _require(program.name, coefficients, done, "coefficient")
+    _require(program.name, (s.init for s in program.carry), done, "init")
+    start = coefficients | {f"c.{s.name}" for s in program.carry} | {f"x.{n}" for n in program.inputs}
+    values = _check_code(program.name, program.body, start, "body")
+    _require(program.name, (v for _, v in (*program.outputs, *program.next, *program.trace)), values, "result")
+    for slot in program.events:
+        _require(program.name, [slot.margin], values, f"margin of {slot.name}")
+        slope = _check_code(program.name, slot.slope, values, f"slope of {slot.name}")
+        _require(program.name, [slot.slope_id], slope, f"slope of {slot.name}")
+    if tuple(n for n, _ in program.next) != tuple(s.name for s in program.carry):
+        raise LoweringError(f"{program.name}: `next` does not match the carry")
+    if any(a.op == "expm" for a in program.body):
+        raise LoweringError(f"{program.name}: a matrix exponential in the body")
+
+
+def _check_code(name: str, code: Iterable[Assign], known: set[str], where: str) -> set[str]:
+    known = set(known)
+    for a in code:
+        if a.op not in OPS or OPS[a.op] not in (None, len(a.args)):
+            raise LoweringError(f"{name}: {where}: illegal {a.op}({', '.join(a.args)})")
+        if a.name in known:
+            raise LoweringError(f"{name}: {where}: {a.name} is assigned twice")
+        _require(name, a.args, known, where)
+        known.add(a.name)
+    return known
+
+
+def _require(name: str, names: Iterable[str], known: set[str], where: str) -> None:
+    missing = [n for n in names if n not in known]
+    if missing:
+        raise LoweringError(f"{name}: {where} reads {', '.join(missing)}, which nothing defines")

@@ -1,0 +1,138 @@
+"""From a checked declaration to the symbolic system."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from neuroode._errors import AnalysisError
+from neuroode.expr.nodes import Ref, names
+from neuroode.expr.parse import parse_expr
+from neuroode.expr.surrogates import DEFAULTS, shape_text
+from neuroode.spec.types import Equation, EventDecl, NeuronSpec, Surrogate
+from neuroode.system.support import refuse_unsupported
+from neuroode.system.symbols import Reader, SymbolTable
+from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
+
+MARGIN = sp.Symbol("(margin)", real=True)  # no name of the language can be this one
+
+
+def build(spec: NeuronSpec) -> OdeSystem:
+    """The symbolic system of a neuron.
+
+    Raises:
+        Unsupported: a construct of the language that this version does not lower.
+        AnalysisError: an impulse input that does not enter additively.
+    """
+    refuse_unsupported(spec)
+    table = SymbolTable(spec)
+    step = Reader(table)
+    flows, impulses = _flows(table)
+    maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
+    definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition" and not _only_in_flows(e, spec)}
+    return OdeSystem(
+        spec=spec,
+        states=_states(table, flows, maps),
+        parameters=tuple(p.name for p in spec.parameters),
+        inputs=tuple(i.name for i in spec.inputs),
+        flows=flows,
+        maps=maps,
+        impulses=impulses,
+        events=tuple(_event(table, e) for e in spec.events),
+        definitions=definitions,
+        outputs=tuple((name, step.expr(value) / _output_scale(table, value)) for name, value in spec.outputs),
+        symbols=table.symbols,
+    )
+
+
+def _only_in_flows(e: Equation, spec: NeuronSpec) -> bool:
+    """A definition that reads an impulse input has no value at a guard beyond the number; it is not traced."""
+    impulses = {i.name for i in spec.inputs if i.kind != "current"}
+    return bool(names(e.rhs) & impulses)
+
+
+def _output_scale(table: SymbolTable, value: object) -> sp.Expr:
+    """An output that is one bare name keeps the unit of that name; anything else is dimensionless or in base units."""
+    return table.scale(value.name) if isinstance(value, Ref) else sp.S.One
+
+
+def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], tuple[Impulse, ...]]:
+    reader, flows, impulses = Reader(table, flow=True), {}, []
+    for e in table.spec.equations:
+        if e.kind != "flow":
+            continue
+        chain = [e.name + "'" * k for k in range(e.order)]
+        for state, slope in zip(chain, chain[1:], strict=False):
+            flows[state] = table.symbol(slope) * table.scale(slope) / table.scale(state)
+        rhs, kicks = _split_impulses(table, chain[-1], reader.expr(e.rhs))
+        flows[chain[-1]] = rhs
+        impulses += kicks
+    seconds = table.scale("dt")
+    for e in table.spec.equations:
+        if e.kind == "flow":
+            last = e.name + "'" * (e.order - 1)
+            flows[last] = flows[last] * seconds / table.scale(last)
+    return flows, tuple(impulses)
+
+
+def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Expr, list[Impulse]]:
+    """rhs = smooth + sum of coefficient * impulse input; the impulses act on the state as jumps."""
+    kicks = []
+    for decl in table.spec.inputs:
+        symbol = table.symbols.get(f"{decl.name}[t]")
+        if decl.kind == "current" or symbol is None or not rhs.has(symbol):
+            continue
+        coefficient = sp.diff(rhs, symbol)
+        if coefficient.has(symbol):
+            raise AnalysisError(
+                f"the impulse '{decl.name}' does not enter the equation of {state} additively",
+                hint=f"write coefficient*{decl.name} as a term of its own, or declare {decl.name} a current",
+            )
+        rhs = sp.expand(rhs).subs(symbol, 0) if coefficient != 0 else rhs
+        kicks.append(Impulse(state, decl.name, coefficient / table.scale(state), decl.at))
+    return rhs, kicks
+
+
+def _states(table: SymbolTable, flows: dict[str, sp.Expr], maps: dict[str, sp.Expr]) -> tuple[State, ...]:
+    declared = {s.name: s for s in table.spec.states}
+    reader = Reader(table)
+    rows = []
+    for kind, names in (("flow", flows), ("map", maps)):
+        for name in names:
+            decl = declared.get(name)
+            init = reader.expr(decl.init) / table.scale(name) if decl and decl.init is not None else sp.S.Zero
+            is_complex = name.rstrip("'") in table.complex
+            rows.append(State(name, kind, is_complex, init))
+    return tuple(rows)
+
+
+def _event(table: SymbolTable, decl: EventDecl) -> Event:
+    reader = Reader(table)
+    condition = _rescale(table, reader.condition(decl.when))
+    jumps = tuple(
+        Jump(a.name, a.op, reader.expr(a.value) / (table.scale(a.name) if a.op != "*=" else 1))
+        for a in (decl.reset.do if decl.reset else ())
+    )
+    late = bool(decl.reset and decl.reset.when == "next_step")
+    return Event(decl.name, condition, jumps, late, decl.reset_gradient == "detached", slope(decl.surrogate, reader))
+
+
+def _rescale(table: SymbolTable, c: Condition) -> Condition:
+    """Margins in the declared unit of the first state or input they read, so that a surrogate's width means that unit."""
+    if isinstance(c, Combined):
+        return Combined(c.op, tuple(_rescale(table, i) for i in c.items))
+    read = sorted(s.name.split("[")[0] for s in c.margin.free_symbols)
+    unit = next((table.scale(n) for n in read if n in table.units and table.kinds.get(n) != "parameter"), sp.S.One)
+    return Test(c.margin / unit, c.strict)
+
+
+def slope(surrogate: Surrogate, reader: Reader) -> sp.Expr:
+    """The surrogate's derivative as an expression in the margin `m`: height*shape(m/width)."""
+    if surrogate.expression is not None:
+        return Reader(reader.table, surrogate={"m": MARGIN}).expr(surrogate.expression)
+    options = dict(surrogate.options)
+    value = {k: reader.expr(options[k]) if k in options else sp.Rational(v) for k, v in DEFAULTS.items()}
+    text = shape_text(surrogate.kind, bool(options.get("normalised", False)))
+    names = {"x": MARGIN / value["width"], "h": value["h"], "r": value["ratio"], "width": value["width"]}
+    if surrogate.kind == "straight_through":
+        return value["height"]
+    return value["height"] * Reader(reader.table, surrogate=names).expr(parse_expr(text))

@@ -1,0 +1,78 @@
+"""What the language accepts and this version does not lower yet: one row a construct. The list shrinks to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from neuroode._errors import Unsupported
+from neuroode.expr.nodes import Call, Node, Ref, walk
+from neuroode.spec.types import NeuronSpec
+
+Found = Iterable[str]
+
+
+def _expressions(spec: NeuronSpec) -> Iterator[Node]:
+    yield from (e.rhs for e in spec.equations)
+    for event in spec.events:
+        yield event.when
+        if event.reset:
+            yield from (a.value for a in event.reset.do)
+    yield from (value for _, value in spec.outputs)
+
+
+def _calls(*names: str) -> Callable[[NeuronSpec], Found]:
+    return lambda spec: [n.name for e in _expressions(spec) for n in walk(e) if isinstance(n, Call) and n.name in names]
+
+
+def _equations(kind: str) -> Callable[[NeuronSpec], Found]:
+    return lambda spec: [e.name for e in spec.equations if e.kind == kind]
+
+
+def _axis_lags(spec: NeuronSpec) -> Found:
+    axes = {a.name for a in spec.axes}
+    refs = [n for e in _expressions(spec) for n in walk(e) if isinstance(n, Ref) and n.time]
+    return [r.name for r in refs if r.time and any(isinstance(x, Ref) and x.name in axes for x in walk(r.time.lag))]
+
+
+#: construct, what it is called in a message, where it is found
+CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
+    ("lags that run over an axis", _axis_lags),
+    ("axes inside a neuron", lambda spec: [a.name for a in spec.axes]),
+    ("fractional orders (D^alpha)", _equations("fractional")),
+    ("differentials (dX = ...) and dW", _equations("differential")),
+    ("noise streams", lambda spec: [n.name for n in spec.noise]),
+    ("operators", lambda spec: [name for name, _ in spec.operators]),
+    ("tables over time (per: time)", lambda spec: [p.name for p in spec.parameters if "time" in p.per]),
+    ("parameters shared by a network", lambda spec: [p.name for p in spec.parameters if "network" in p.per]),
+    ("integer parameters", lambda spec: [p.name for p in spec.parameters if p.type == "integer"]),
+    ("delay(x, d)", _calls("delay")),
+    ("grad(U, q)", _calls("grad")),
+    ("poly and chebyshev", _calls("poly", "chebyshev")),
+    ("linear hold", lambda spec: [i.name for i in spec.inputs if i.hold != "zero"]),
+    ("refractory", lambda spec: [e.name for e in spec.events if e.refractory]),
+    ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
+    ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
+    ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),
+)
+
+#: method -> why it is refused at present
+METHODS: tuple[str, ...] = (
+    "heun", "rk4", "implicit_midpoint", "bilinear", "strang",
+    "baoab", "obabo", "euler_maruyama", "heun_stratonovich",
+    "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
+)  # fmt: skip
+
+
+def refuse_unsupported(spec: NeuronSpec) -> None:
+    """Raise for the first construct that is not lowered yet.
+
+    Raises:
+        Unsupported: with the construct and the names that use it.
+    """
+    for construct, find in CONSTRUCTS:
+        found = list(dict.fromkeys(find(spec)))
+        if found:
+            raise Unsupported(
+                f"neuron '{spec.name}': {construct} not lowered yet (used by {', '.join(map(repr, found))})",
+                hint="the declaration is fine; `neuroode check --support` lists what this version refuses",
+            )

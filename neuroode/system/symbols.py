@@ -1,0 +1,199 @@
+"""From syntax trees to sympy: the one place where symbols are made and where a read gets its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import sympy as sp
+
+from neuroode._errors import LoweringError, Unsupported
+from neuroode.expr import functions as fn
+from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
+from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.types import NeuronSpec
+from neuroode.system.types import Combined, Condition, Test
+
+BINARY: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "^": lambda a, b: a**b,
+}
+
+FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
+    "exp": sp.exp, "log": sp.log, "sqrt": sp.sqrt, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "sinh": sp.sinh,
+    "cosh": sp.cosh, "tanh": sp.tanh, "sigmoid": fn.sigmoid, "softplus": fn.softplus,
+    "relu": lambda x: fn.maximum(x, 0), "erf": sp.erf, "abs": sp.Abs, "sign": sp.sign, "floor": sp.floor,
+    "ceil": sp.ceiling, "round": fn.rounded, "real": sp.re, "imag": sp.im, "conj": sp.conjugate, "arg": sp.arg,
+    "exprel": lambda x: fn.phi(1, x), "detach": fn.detach,
+    "straight_through": lambda a, b: fn.detach(a - b) + b,
+    "clip": lambda x, lo, hi: fn.minimum(fn.maximum(x, lo), hi), "where": fn.pick,
+}  # fmt: skip
+
+
+def _fold(f: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> Callable[..., sp.Expr]:
+    def folded(*args: sp.Expr) -> sp.Expr:
+        total = args[0]
+        for a in args[1:]:
+            total = f(total, a)
+        return total
+
+    return folded
+
+
+FUNCTIONS |= {"min": _fold(fn.minimum), "max": _fold(fn.maximum)}
+
+
+@dataclass
+class SymbolTable:
+    """Makes every symbol once. `scale` turns a number in a declared unit into base units (1 where nothing has units)."""
+
+    spec: NeuronSpec
+    symbols: dict[str, sp.Symbol] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        self.kinds: dict[str, str] = {p.name: "parameter" for p in spec.parameters}
+        self.kinds |= {i.name: "input" for i in spec.inputs}
+        self.kinds |= {e.name: "event" for e in spec.events}
+        for e in spec.equations:
+            names = [e.name + "'" * k for k in range(e.order if e.kind == "flow" else 1)]
+            self.kinds |= dict.fromkeys(names, e.kind)
+        self.rhs = {e.name: e.rhs for e in spec.equations if e.kind == "definition"}
+        complex_names = {s.name for s in spec.states if s.type == "complex"}
+        complex_names |= {p.name for p in spec.parameters if p.type == "complex"}
+        self.complex = complex_names | {e.name for e in spec.equations if e.complex}
+        units = [*spec.inputs, *spec.states, *spec.parameters]
+        self.units = {d.name: d.unit for d in units if d.unit}
+        self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
+        self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
+
+    def symbol(self, name: str, time: str = "") -> sp.Symbol:
+        """The symbol of `name` at `time`: '' (running value or parameter), '[t]', '[t-2]', 'after'."""
+        full = f"after({name})" if time == "after" else name + time
+        if full not in self.symbols:
+            facts = {} if name in self.complex else {"positive": True} if name in self.positive else {"real": True}
+            self.symbols[full] = sp.Symbol(full, **facts)
+        return self.symbols[full]
+
+    @property
+    def dt(self) -> sp.Symbol:
+        return self.symbols.setdefault("dt", sp.Symbol("dt", positive=True))
+
+    def scale(self, name: str) -> sp.Rational:
+        """Base units per declared unit of `name`."""
+        unit = self.spec.dt.unit if name == "dt" and self.spec.dt else self.units.get(name)
+        return _rational(scale_and_dimension(unit)[0]) if unit else sp.S.One
+
+
+@dataclass
+class Reader:
+    """Converts trees in one place: `flow` is the right side of a flow, where a flow state is its running value."""
+
+    table: SymbolTable
+    flow: bool = False
+    surrogate: dict[str, sp.Expr] = field(default_factory=dict)
+
+    def expr(self, node: Expr | Cond) -> sp.Expr:
+        match node:
+            case Num():
+                return self._number(node)
+            case Neg():
+                return -self.expr(node.arg)
+            case Binary():
+                return self._binary(node)
+            case Call():
+                return self._call(node)
+            case Ref():
+                return self._read(node)
+            case Compare() | Logic():
+                return _as_number(self.condition(node))
+        raise LoweringError(f"unknown node {node!r}")
+
+    def condition(self, node: Cond) -> Condition:
+        if isinstance(node, Logic):
+            return Combined(node.op, tuple(self.condition(c) for c in node.args))
+        left, right = self.expr(node.left), self.expr(node.right)
+        margin = left - right if node.op in (">", ">=") else right - left
+        return Test(margin, node.op in (">", "<"))
+
+    def _binary(self, node: Binary) -> sp.Expr:
+        # left-deep chains of thousands of terms: walk down the spine instead of recursing
+        spine: list[Binary] = []
+        top: Expr = node
+        while isinstance(top, Binary) and top.op != "^":
+            spine.append(top)
+            top = top.left
+        value = self.expr(top) if not isinstance(top, Binary) else BINARY["^"](self.expr(top.left), self.expr(top.right))
+        for step in reversed(spine):
+            value = BINARY[step.op](value, self.expr(step.right))
+        return value
+
+    def _number(self, node: Num) -> sp.Expr:
+        value = _rational(node.value) * (sp.I if node.imaginary else 1)
+        return value * _rational(scale_and_dimension(node.unit)[0]) if node.unit else value
+
+    def _call(self, node: Call) -> sp.Expr:
+        if node.name == "after":
+            ref = node.args[0]
+            assert isinstance(ref, Ref)
+            name = ref.name + "'" * ref.primes
+            return self.table.symbol(name, "after") * self.table.scale(name)
+        if node.name not in FUNCTIONS:
+            raise Unsupported(f"function '{node.name}' is not lowered yet")
+        return FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
+
+    def _read(self, node: Ref) -> sp.Expr:
+        name = node.name + "'" * node.primes
+        if name in self.surrogate:
+            return self.surrogate[name]
+        fixed = {"pi": sp.pi, "i": sp.I, "inf": sp.oo}
+        if name in fixed and name not in self.table.kinds:
+            return fixed[name]
+        if name == "dt":
+            return self.table.dt * self.table.scale("dt")
+        if name in ("t", "step"):
+            raise Unsupported(f"reading '{name}' is not lowered yet")
+        return self._timed(name, node.time)
+
+    def _timed(self, name: str, time: TimeIndex | None) -> sp.Expr:
+        kind, lag = self.table.kinds[name], _whole(time.lag) if time else 0
+        scale = self.table.scale(name)
+        if kind == "parameter":
+            return self.table.symbol(name) * scale
+        if lag:
+            return self.table.symbol(name, f"[t-{lag}]") * scale
+        if kind == "definition":
+            return self.expr(self.table.rhs[name])
+        running = kind == "flow" and self.flow and time is None
+        return self.table.symbol(name, "" if running else "[t]") * scale
+
+
+def _whole(lag: Expr) -> int:
+    """A constant lag as a number; the checks have made sure that it is whole and not negative."""
+    match lag:
+        case Num():
+            return int(lag.value)
+        case Neg():
+            return -_whole(lag.arg)
+        case Binary():
+            return int(BINARY[lag.op](sp.Integer(_whole(lag.left)), sp.Integer(_whole(lag.right))))
+    raise Unsupported("a lag that is not a constant number is not lowered yet")
+
+
+def _as_number(c: Condition) -> sp.Expr:
+    if isinstance(c, Test):
+        return fn.gate(c.margin, int(c.strict))
+    parts = [_as_number(i) for i in c.items]
+    if c.op == "not":
+        return 1 - parts[0]
+    if c.op == "and":
+        return sp.Mul(*parts)
+    return 1 - sp.Mul(*[1 - p for p in parts])
+
+
+def _rational(value: Fraction | int) -> sp.Rational:
+    return sp.Rational(value.numerator, value.denominator)

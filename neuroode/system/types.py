@@ -1,0 +1,111 @@
+"""The symbolic system: every read resolved to one symbol with one time, definitions inlined, units gone.
+
+Symbols by name: `v` the running value of a flow state (inside a flow only), `v[t]` the value that guards see, `v[t-k]`
+what step t-k left, `after(v)` the value after this step's resets, `I[t]`, `s[t]` inputs and events of this step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from neuroode.spec.types import NeuronSpec
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state; `kind` flow or map, `init` an expression of parameters."""
+
+    name: str
+    kind: str
+    complex: bool
+    init: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """margin > 0 (strict) or margin >= 0; the margin is left - right, or right - left for < and <=."""
+
+    margin: sp.Expr
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """`and`, `or` or `not` of conditions."""
+
+    op: str
+    items: tuple[Condition, ...]
+
+
+Condition = Test | Combined
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """One assignment of a reset: op is = += -= *=."""
+
+    state: str
+    op: str
+    value: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`slope` is the surrogate's derivative, an expression in the symbol `m`."""
+
+    name: str
+    condition: Condition
+    jumps: tuple[Jump, ...]
+    late: bool
+    detached: bool
+    slope: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Impulse:
+    """coefficient * input is added to a flow state, at the start of the step or at its end."""
+
+    state: str
+    input: str
+    coefficient: sp.Expr
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class OdeSystem:
+    """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them."""
+
+    spec: NeuronSpec
+    states: tuple[State, ...]
+    parameters: tuple[str, ...]
+    inputs: tuple[str, ...]
+    flows: dict[str, sp.Expr]
+    maps: dict[str, sp.Expr]
+    impulses: tuple[Impulse, ...]
+    events: tuple[Event, ...]
+    definitions: dict[str, sp.Expr]
+    outputs: tuple[tuple[str, sp.Expr], ...]
+    symbols: dict[str, sp.Symbol] = field(repr=False)
+
+    def state(self, name: str) -> State:
+        return next(s for s in self.states if s.name == name)
+
+    def is_complex(self, name: str) -> bool:
+        return any(s.name == name and s.complex for s in self.states)
+
+    def __str__(self) -> str:
+        rows = [f"d{n}/dt = {e}" if "'" not in n else f"({n})' = {e}" for n, e in self.flows.items()]
+        rows += [f"{n}[t] = {e}" for n, e in self.maps.items()]
+        rows += [f"{i.state} += {i.coefficient}*{i.input}  (impulse, at the {i.at} of the step)" for i in self.impulses]
+        rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
+        rows += [f"    at {e.name}: {j.state} {j.op} {j.value}" for e in self.events for j in e.jumps]
+        return "\n".join(rows)
+
+
+def show_condition(c: Condition) -> str:
+    if isinstance(c, Test):
+        return f"{c.margin} {'>' if c.strict else '>='} 0"
+    parts = [show_condition(i) for i in c.items]
+    return f"not ({parts[0]})" if c.op == "not" else "(" + f") {c.op} (".join(parts) + ")"

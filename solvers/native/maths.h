@@ -1,0 +1,170 @@
+/*: real_tanh real_expm1 */
+static inline real real_tanh(real x)
+{
+    real size = x < 0 ? -x : x;
+    real t = real_expm1(-2 * size); /* in (-1, 0] */
+    real y = -t / (2 + t);
+    return x < 0 ? -y : y;
+}
+
+/*: real_sigmoid real_exp */
+static inline real real_sigmoid(real x) { return 1 / (1 + real_exp(-x)); }
+
+/*: real_softplus real_exp log1p_unit */
+static inline real real_softplus(real x)
+{
+    real size = x < 0 ? -x : x;
+    return (x < 0 ? 0 : x) + log1p_unit(real_exp(-size));
+}
+
+/*: real_min */
+/* A NaN on either side is the result, as in numpy. */
+static inline real real_min(real a, real b) { return a < b || a != a ? a : b; }
+
+/*: real_max */
+static inline real real_max(real a, real b) { return a > b || a != a ? a : b; }
+
+/*: real_sign */
+static inline real real_sign(real x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+
+/*: phi */
+/* phi_1(z) = (e^z - 1)/z, phi_{j+1}(z) = (phi_j(z) - 1/j!)/z; the series where that would cancel. */
+static double phi(int k, double z)
+{
+    double factorial = 1, value = 0;
+    if (fabs(z) < (k == 1 ? 1 : 2)) {
+        for (int j = 2; j <= k; j++)
+            factorial *= j;
+        double term = 1 / factorial;
+        for (int j = 1; j <= 24; j++) {
+            value += term;
+            term *= z / (k + j);
+        }
+        return value;
+    }
+    value = expm1(z) / z;
+    for (int j = 1; j < k; j++) {
+        factorial *= j;
+        value = (value - 1 / factorial) / z;
+    }
+    return value;
+}
+
+/*: cphi */
+/* phi_k at re + i im; `*imaginary` is its imaginary part, the real part is returned. */
+static double cphi(int k, double re, double im, double *imaginary)
+{
+    double factorial = 1, size = re * re + im * im;
+    double u = 0, v = 0;
+    if (size < (k == 1 ? 1 : 4)) {
+        for (int j = 2; j <= k; j++)
+            factorial *= j;
+        double a = 1 / factorial, b = 0;
+        for (int j = 1; j <= 24; j++) {
+            u += a;
+            v += b;
+            double next = (a * re - b * im) / (k + j);
+            b = (a * im + b * re) / (k + j);
+            a = next;
+        }
+        *imaginary = v;
+        return u;
+    }
+    u = exp(re) * cos(im);
+    v = exp(re) * sin(im);
+    for (int j = 0; j < k; j++) {
+        factorial *= j > 1 ? j : 1;
+        double a = u - 1 / factorial;
+        u = (a * re + v * im) / size;
+        v = (v * re - a * im) / size;
+    }
+    *imaginary = v;
+    return u;
+}
+
+/*: cphi_re cphi */
+static double cphi_re(int k, double re, double im)
+{
+    double imaginary;
+    return cphi(k, re, im, &imaginary);
+}
+
+/*: cphi_im cphi */
+static double cphi_im(int k, double re, double im)
+{
+    double imaginary;
+    (void)cphi(k, re, im, &imaginary);
+    return imaginary;
+}
+
+/*: edd */
+/* The divided difference of exp at n real nodes: the corner of the exponential of the bidiagonal matrix of the nodes
+   and ones. Scaling and squaring keeps its relative accuracy, since all entries of the squares are positive. */
+static double edd(int n, const double *nodes)
+{
+    double a[8][8] = {{0}}, e[8][8] = {{0}}, top = nodes[0], low = nodes[0], scale = 1;
+    int squarings = 0;
+    for (int i = 1; i < n; i++) {
+        top = fmax(top, nodes[i]);
+        low = fmin(low, nodes[i]);
+    }
+    for (; scale * (top - low + 1) > 0.5 && squarings < 60; squarings++)
+        scale /= 2;
+    for (int i = 0; i < n; i++)
+        for (int j = i; j < n; j++)
+            a[i][j] = j == i ? (nodes[i] - top) * scale : j == i + 1 ? scale : 0;
+    for (int i = 0; i < n; i++)
+        e[i][i] = 1;
+    for (int term = 16; term > 0; term--) { /* Horner: e = 1 + a*e/term */
+        double p[8][8] = {{0}};
+        for (int i = 0; i < n; i++)
+            for (int j = i; j < n; j++) {
+                for (int m = i; m <= j; m++)
+                    p[i][j] += a[i][m] * e[m][j];
+                p[i][j] = p[i][j] / term + (i == j);
+            }
+        memcpy(e, p, sizeof e);
+    }
+    for (; squarings > 0; squarings--) {
+        double p[8][8] = {{0}};
+        for (int i = 0; i < n; i++)
+            for (int j = i; j < n; j++)
+                for (int m = i; m <= j; m++)
+                    p[i][j] += e[i][m] * e[m][j];
+        memcpy(e, p, sizeof e);
+    }
+    return exp(top) * e[0][n - 1];
+}
+
+/*: matrix_exp */
+/* The exponential of an n x n matrix: 2^-s of it by its Taylor series, squared s times. */
+static void matrix_exp(int n, const double *matrix, double *value)
+{
+    double norm = 0, scale = 1;
+    int squarings = 0;
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int j = 0; j < n; j++)
+            sum += fabs(matrix[i * n + j]);
+        norm = fmax(norm, sum);
+    }
+    for (; scale * norm > 0.5 && squarings < 1000; squarings++)
+        scale /= 2;
+    double *product = malloc((size_t)(n * n) * sizeof *product);
+    if (!product)
+        abort();
+    for (int i = 0; i < n * n; i++)
+        value[i] = i % (n + 1) == 0;
+    for (int round = 16 + squarings; round > 0; round--) { /* first Horner, value = 1 + a*value/term; then squares */
+        const int term = round - squarings;
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n; j++) {
+                double sum = 0;
+                for (int m = 0; m < n; m++)
+                    sum += (term > 0 ? matrix[i * n + m] * scale : value[i * n + m]) * value[m * n + j];
+                product[i * n + j] = term > 0 ? sum / term + (i == j) : sum;
+            }
+        memcpy(value, product, (size_t)(n * n) * sizeof *value);
+    }
+    free(product);
+}

@@ -1,0 +1,75 @@
+"""phi functions, divided differences and matrix exponentials on torch tensors, with finite gradients everywhere.
+
+The text of this file is pasted into emitted sources, so it imports torch and math only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+TERMS = 24  # of a Taylor series inside |z| <= 2: the rest is below 2^24/24! = 3e-17
+
+
+def phi(k: int, z: torch.Tensor) -> torch.Tensor:
+    """phi_k(z) = sum_n z^n/(n+k)!, real or complex; the branch not taken never sees its singularity."""
+    small = z.abs() < (1.0 if k == 1 else 2.0)
+    far = torch.where(small, torch.ones_like(z), z)
+    value = torch.expm1(far) / far
+    for j in range(1, k):
+        value = (value - 1 / math.factorial(j)) / far
+    near = torch.where(small, z, torch.zeros_like(z))
+    total = torch.zeros_like(z)
+    for n in reversed(range(TERMS)):
+        total = total * near + 1 / math.factorial(n + k)
+    return torch.where(small, total, value)
+
+
+def cphi(k: int, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """phi_k(a + i b)."""
+    a, b = torch.broadcast_tensors(a, b)
+    return phi(k, torch.complex(a, b))
+
+
+def edd(*nodes: torch.Tensor) -> torch.Tensor:
+    """Divided difference of exp at real nodes, equal ones allowed."""
+    stacked = torch.stack(torch.broadcast_tensors(*nodes))
+    return _edd_sorted(list(torch.sort(stacked, dim=0).values))
+
+
+def _edd_sorted(x: list[torch.Tensor]) -> torch.Tensor:
+    k = len(x) - 1
+    if k == 0:
+        return torch.exp(x[0])
+    if k == 1:
+        return torch.exp(x[1]) * phi(1, x[0] - x[1])
+    spread = x[-1] - x[0]
+    near = spread < 2.0
+    split = (_edd_sorted(x[1:]) - _edd_sorted(x[:-1])) / torch.where(near, torch.ones_like(spread), spread)
+    return torch.where(near, _edd_series([torch.where(near, n, torch.zeros_like(n)) for n in x]), split)
+
+
+def _edd_series(x: list[torch.Tensor]) -> torch.Tensor:
+    k, centre = len(x) - 1, (x[0] + x[-1]) / 2
+    h = [torch.ones_like(centre)] + [torch.zeros_like(centre)] * (TERMS - 1)
+    for node in x:
+        for n in range(1, TERMS):
+            h[n] = h[n] + (node - centre) * h[n - 1]
+    total = torch.zeros_like(centre)
+    for n in reversed(range(TERMS)):
+        total = total + h[n] / math.factorial(n + k)
+    return torch.exp(centre) * total
+
+
+def expm(n: int, *entries: torch.Tensor) -> torch.Tensor:
+    """exp of n x n matrices given entry by entry, row by row; shape (..., n, n).
+
+    A single small matrix takes a less exact path in torch than a batch, so it is computed as a batch of two.
+    """
+    stacked = torch.stack(torch.broadcast_tensors(*entries), dim=-1)
+    shape = stacked.shape[:-1]
+    matrices = stacked.reshape(-1, n, n)
+    if matrices.shape[0] == 1:
+        return torch.linalg.matrix_exp(matrices.expand(2, n, n))[0].reshape(*shape, n, n)
+    return torch.linalg.matrix_exp(matrices).reshape(*shape, n, n)
