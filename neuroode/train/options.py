@@ -1,0 +1,117 @@
+"""The recipe of a run: recommended settings per task and neuron (`settings/*.yaml`), overridden by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from neuroode._errors import RunError
+
+LOSSES = ("every_step", "last_step", "mean_output")
+READOUTS = ("li", "linear")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One recipe.
+
+    Args:
+        lr: learning rate of Adam in the first epoch.
+        decay: whether it falls linearly to 0 over the epochs.
+        clip: largest norm of the gradient; None: no clipping.
+        size: neurons of the hidden layer.
+        loss: every_step (summed over time), last_step, or mean_output (of the outputs' mean over time).
+        skip: steps at the start that no loss and no prediction reads.
+        readout: li (a leaky integrator a class) or linear.
+        bias: of both linear maps.
+        tau_out: initial time constants of the leaky readout, in steps.
+        recurrent: None: where the neuron spikes.
+        dt: None: the model's own.
+        init: expressions that replace initial values of the neuron's parameters.
+        require: test accuracy in per cent that every seed must reach.
+    """
+
+    epochs: int = 20
+    batch: int = 32
+    lr: float = 0.01
+    decay: bool = True
+    clip: float | None = 1.0
+    size: int = 64
+    loss: str = "mean_output"
+    skip: int = 0
+    readout: str = "li"
+    bias: bool = True
+    tau_out: str = "normal(20, 5)"
+    recurrent: bool | None = None
+    dt: float | None = None
+    init: Mapping[str, str] = field(default_factory=dict)
+    require: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "size"):
+            _check_whole(name, getattr(self, name), 1)
+        for name in ("epochs", "skip"):
+            _check_whole(name, getattr(self, name), 0)
+        _check_positive("lr", self.lr)
+        for name in ("clip", "dt", "require"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
+        _check_choice("loss", self.loss, LOSSES)
+        _check_choice("readout", self.readout, READOUTS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for reports and checkpoints."""
+        return asdict(self)
+
+
+def recommended(task: str, neuron: str) -> Settings:
+    """What the task's file says about this neuron, or its default."""
+    table = _table(task)
+    return _build(table.get(neuron, table["default"]), f"settings of {task} for {neuron}")
+
+
+def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Change what is not None. `init` is merged; a required accuracy belongs to the recipe and goes with it."""
+    given = {name: value for name, value in changes.items() if value is not None and value != {}}
+    _check_names(given, "the settings")
+    if "init" in given:
+        given["init"] = {**settings.init, **given["init"]}
+    return replace(settings, **{"require": None, **given}) if given else settings
+
+
+@cache
+def _table(task: str) -> dict[str, Any]:
+    text = files(__package__).joinpath("settings", f"{task}.yaml").read_text(encoding="utf-8")
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _build(values: Mapping[str, Any], where: str) -> Settings:
+    _check_names(values, where)
+    return Settings(**values)
+
+
+def _check_names(values: Mapping[str, Any], where: str) -> None:
+    known = [f.name for f in fields(Settings)]
+    for name in values:
+        if name not in known:
+            raise RunError(f"unknown name '{name}' in {where}", hint=f"the names are {', '.join(known)}")
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RunError(f"{name} is {value!r}, not a whole number of at least {least}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise RunError(f"{name} is {value!r}, not a positive number")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RunError(f"{name} is {value!r}", hint=f"one of {', '.join(choices)}")

@@ -1,0 +1,90 @@
+"""What a caller asks for, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neuroode._errors import RunError
+from neuroode.train import tasks
+from neuroode.train.options import Settings, override, recommended
+from neuroode.train.results import SeedResult
+from neuroode.train.shape import check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to train.
+
+    Args:
+        task: digits, smnist or ecg.
+        neuron: a zoo name or a path to a YAML file.
+        data: the folder of the task `ecg`.
+        changes: settings that differ from the recommended ones.
+        threads: of one seed; None: torch's own number, or 1 where seeds run side by side.
+        jobs: seeds that run at the same time, each in its process.
+        out: the folder of the report and the checkpoints; None: neither is written.
+        resume: go on from the checkpoints in `out`.
+    """
+
+    task: str
+    neuron: str
+    compat: str | None = None
+    data: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    seeds: Sequence[int] = (0,)
+    threads: int | None = None
+    jobs: int = 1
+    out: Path | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "threads"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise RunError(f"{name} is {value}, not a whole number of at least 1")
+        if (
+            not self.seeds
+            or len(set(self.seeds)) != len(self.seeds)
+            or not 0 <= min(self.seeds) <= max(self.seeds) < 2**63
+        ):
+            raise RunError(f"seeds are {list(self.seeds)}, not different whole numbers from 0")
+        if self.resume and self.out is None:
+            raise RunError("resume needs the folder of the checkpoints", hint="--out DIR")
+
+    @property
+    def side_by_side(self) -> bool:
+        return min(self.jobs, len(self.seeds)) > 1
+
+    def checkpoint(self, seed: int) -> Path | None:
+        return None if self.out is None else self.out / "checkpoints" / f"seed{seed}.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All seeds of a plan. `wall` is the time from the first seed's start to the last one's end."""
+
+    plan: Plan
+    neuron: Any
+    settings: Settings
+    about: str
+    results: tuple[SeedResult, ...]
+    wall: float
+
+    @property
+    def failed(self) -> tuple[SeedResult, ...]:
+        """Seeds below the required accuracy, where the recipe requires one."""
+        least = self.settings.require
+        return () if least is None else tuple(r for r in self.results if r.accuracy < least)
+
+
+def prepare(plan: Plan) -> tuple[Any, Settings]:
+    """The declaration and the recipe, checked before anything is trained."""
+    from neuroode.neuron import load
+
+    if plan.task not in tasks.LOADERS:
+        raise RunError(f"unknown task '{plan.task}'", hint=f"the tasks are {', '.join(tasks.LOADERS)}")
+    neuron = load(plan.neuron, compat=plan.compat)
+    check(neuron.spec)
+    return neuron, override(recommended(plan.task, neuron.spec.name), plan.changes)

@@ -1,0 +1,59 @@
+"""How far a run is: a bar on a terminal, now and then a line elsewhere; on standard error, results stay clean."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from neuroode.train.results import Epoch
+
+LINES = 20  # at most about so many plain lines a seed
+
+
+class Progress:
+    """Told about each epoch.
+
+    Args:
+        label: put in front, for example "seed 0".
+        total: number of epochs.
+        quiet: say nothing.
+        bar: whether a bar may be drawn; processes side by side would write over each other.
+    """
+
+    def __init__(self, label: str, total: int, quiet: bool = False, bar: bool = True) -> None:
+        self.label, self.total, self.quiet = label, total, quiet
+        self.bar = _bar(label, total) if bar and not quiet and sys.stderr.isatty() else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, epoch: Epoch) -> None:
+        if self.bar is not None:
+            self.bar.n = epoch.epoch
+            self.bar.set_postfix_str(figures(epoch))
+        elif not self.quiet and (epoch.epoch % max(1, self.total // LINES) == 0 or epoch.epoch == self.total):
+            print(f"{self.label}  epoch {epoch.epoch:>3}/{self.total}  {figures(epoch)}", file=sys.stderr, flush=True)
+
+
+def figures(epoch: Epoch) -> str:
+    """The figures of one epoch in one line."""
+    parts = [] if epoch.train_loss is None else [f"train loss {epoch.train_loss:.3f}"]
+    if epoch.val_loss is not None:
+        parts.append(f"validation {epoch.val_loss:.3f} {epoch.val_accuracy:.1f} %")
+    parts.append(f"test {epoch.test_loss:.3f} {epoch.test_accuracy:.1f} %")
+    if epoch.rate is not None:
+        parts.append(f"rate {100 * epoch.rate:.1f} %")
+    return "  ".join(parts)
+
+
+def _bar(label: str, total: int) -> Any:
+    """A tqdm bar, or None where tqdm is not installed: plain lines do as well."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total, desc=label, unit="epoch", dynamic_ncols=True)

@@ -1,0 +1,37 @@
+"""One seed of a plan, in this process or in one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from neuroode.train import tasks
+from neuroode.train.loop_torch import Trainer
+from neuroode.train.plan import Plan, prepare
+from neuroode.train.progress import Progress
+from neuroode.train.results import SeedResult
+
+
+def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
+    """Train one seed; the caller's random numbers and threads stay as they are."""
+    from neuroode.neuron import load
+
+    neuron, settings = prepare(plan)
+    task = tasks.load(plan.task, plan.data, seed)
+    threads = plan.threads or (1 if plan.side_by_side else None)
+    with _threads(threads), torch.random.fork_rng(devices=[]):
+        trainer = Trainer(task, neuron, load("li"), settings, seed)
+        with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
+            return trainer.run(tell, plan.checkpoint(seed), plan.resume)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
