@@ -26,12 +26,13 @@ class Origin:
 
     def place(self, line: int, column: int, width: int = 1) -> Place:
         """The place in the file of a line and column of the text, both from 1."""
-        row, col = self._locate(line, column)
+        row, col = self.locate(line, column)
         text = self.lines[row - 1] if 0 < row <= len(self.lines) else ""
         clear = text.replace("\t", " ") if len(text) <= _LONGEST_SHOWN else ""
         return Place(self.file, self.fixed_line or row, col, clear, max(1, min(width, len(text) - col + 1)))
 
-    def _locate(self, line: int, column: int) -> tuple[int, int]:
+    def locate(self, line: int, column: int) -> tuple[int, int]:
+        """The line of `lines` and the column in it where a line and column of the text stand."""
         if not self.runs:
             return line, column
         at = max(0, bisect_right(self.runs, (line, column, 1 << 60, 0)) - 1)
