@@ -1,0 +1,85 @@
+"""`neuroode show` prints the declaration, the timing and what the compiler finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from neuroode.cli import declaration
+from neuroode.cli.main import main
+from neuroode.models import names, path
+from neuroode.spec.read_yaml import read, read_text
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["show", *words]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, name, "--plan")
+    assert text.startswith(f"{name}: ")
+    titles = [line for line in text.splitlines() if line and not line.startswith(" ")][1:]
+    shown = [t for t in titles if t not in ("events", "parameters", "checks")]
+    assert shown == ["equations", "timing of one step", "analysis", "discretization", "plan"]
+
+
+def test_json_is_the_same_in_data(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(printed(capsys, "brf", "--json"))
+    assert data["name"] == "brf"
+    assert data["equations"][2] == "du/dt = (b + i*omega)*u + I : complex"
+    assert data["parameters"][0]["domain"] == "interval(0, 1/dt)"
+    assert [stage["title"] for stage in data["timing"]["stages"]][1] == "flow"
+    assert {"analysis", "discretization"} <= data.keys()
+
+
+def test_a_path_and_a_deviation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "late resets" in printed(capsys, str(path("tc_lif")), "--compat", "paper")
+
+
+def test_an_unknown_deviation_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tc_lif", "--compat", "papre"]) == 2
+    assert "paper" in capsys.readouterr().err
+
+
+def test_what_is_not_compiled_yet_is_shown_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "f_lif.yaml"
+    lines = "neuron: f_lif\nparameters: {alpha: {value: 0.7, domain: 'interval(0.05, 1)'}}\nequations: D^alpha v = -v + I"
+    file.write_text(lines, encoding="utf-8")
+    text = printed(capsys, str(file))
+    assert "D^alpha v = -v + I" in text
+    assert "carry in" in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_equations_are_written_in_the_language(name: str) -> None:
+    """What is printed, read again, is the same equations."""
+    spec = read(path(name), find=path)
+    lines = "".join(f"  {line}\n" for line in declaration.equations(spec))
+    before, _, rest = path(name).read_text(encoding="utf-8").partition("equations: |\n")
+    after = "".join(line for line in rest.splitlines(keepends=True) if not line.startswith("  "))
+    indented = rest.splitlines(keepends=True)
+    tail = "".join(indented[next(k for k, line in enumerate(indented) if not line.startswith("  ")) :])
+    assert after
+    assert read_text(f"{before}equations: |\n{lines}{tail}").equations == spec.equations
+
+
+def test_left_sides_of_every_kind() -> None:
+    text = """
+neuron: kinds
+axes: {k: 2}
+parameters: {a: {value: 0.5, domain: "interval(0.1, 0.9)"}, c: 2}
+equations: |
+  x'' = -x' - x + I
+  z[k]' = -z[k]
+  q[k, t] = 0.9*q[k, t-1] + y
+  dn = -n*dt + dW
+  c*D^a y + D^(a/2) y = -y
+  h = sum_k(z[k] + q[k]) + n
+outputs: {h: h, x: x}
+"""
+    lefts = [line.partition(" = ")[0] for line in declaration.equations(read_text(text))]
+    assert lefts == ["x''", "dz[k]/dt", "q[k, t]", "dn", "c*D^a y + D^(a/2) y", "h"]

@@ -1,0 +1,43 @@
+"""Every model of the zoo is well formed and short, and can be found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from neuroode.models import names, path
+from neuroode.spec.read_yaml import read
+from neuroode.system.support import METHODS
+
+
+def test_names_are_found_family_by_family() -> None:
+    families = [path(name).parent.name for name in names()]
+    assert families == sorted(families)
+    assert {"lif", "alif", "cuba_lif", "li", "rf", "brf", "bhrf", "tc_lif"} <= set(names())
+    assert len(set(names())) == len(names())
+
+
+def test_an_unknown_name_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        path("../lif")
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_file_says_what_it_is(name: str) -> None:
+    spec = read(path(name), find=path)
+    assert spec.name == name == path(name).stem
+    assert spec.about.endswith((".", ")"))
+    assert spec.cite
+    assert Path(spec.source) == path(name)
+    assert len(path(name).read_text(encoding="utf-8").splitlines()) <= 25
+
+
+@pytest.mark.parametrize(("name", "compat"), [(n, c) for n in names() for c, _ in read(path(n), find=path).compat])
+def test_a_deviation_is_a_model_of_its_own(name: str, compat: str) -> None:
+    assert read(path(name), compat=compat, find=path) != read(path(name), find=path)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_default_method_is_one_that_is_there(name: str) -> None:
+    assert read(path(name), find=path).method not in METHODS
