@@ -7,6 +7,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from .._errors import SpecError
+
 
 @cache
 def _index() -> dict[str, Path]:
@@ -28,6 +30,11 @@ def path(name: str) -> Path:
     """Find the file of a model.
 
     Raises:
-        KeyError: there is no such model.
+        SpecError: there is no such model.
     """
-    return _index()[name]
+    if name in _index():
+        return _index()[name]
+    from ..spec.tree import did_you_mean
+
+    hint = did_you_mean(name, names(), "neuroode list prints the names; a path ends in .yaml or holds a separator")
+    raise SpecError(f"no neuron '{name}' in the zoo", hint=hint)

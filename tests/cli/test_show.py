@@ -47,7 +47,9 @@ def test_an_unknown_deviation_is_one_error(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_is_not_compiled_yet_is_shown_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "f_lif.yaml"
-    lines = "neuron: f_lif\nparameters: {alpha: {value: 0.7, domain: 'interval(0.05, 1)'}}\nequations: D^alpha v = -v + I"
+    lines = (
+        "neuron: f_lif\nparameters: {alpha: {value: 0.7, domain: 'interval(0.05, 1)'}}\nequations: D^alpha v = -v + I"
+    )
     file.write_text(lines, encoding="utf-8")
     text = printed(capsys, str(file))
     assert "D^alpha v = -v + I" in text
@@ -74,7 +76,7 @@ axes: {k: 2}
 parameters: {a: {value: 0.5, domain: "interval(0.1, 0.9)"}, c: 2}
 equations: |
   x'' = -x' - x + I
-  z[k]' = -z[k]
+  z'[k] = -z[k]
   q[k, t] = 0.9*q[k, t-1] + y
   dn = -n*dt + dW
   c*D^a y + D^(a/2) y = -y

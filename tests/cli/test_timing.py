@@ -20,7 +20,9 @@ def order(times: Timing) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def meaning(times: Timing, place: str, text: str) -> str:
-    (means,) = {r.means for s in times.stages for where, reads in s.places if where == place for r in reads if r.text == text}
+    (means,) = {
+        r.means for s in times.stages for where, reads in s.places if where == place for r in reads if r.text == text
+    }
     return means
 
 

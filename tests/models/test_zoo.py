@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroode._errors import SpecError
 from neuroode.models import names, path
 from neuroode.spec.read_yaml import read
 from neuroode.system.support import METHODS
@@ -18,8 +19,10 @@ def test_names_are_found_family_by_family() -> None:
     assert len(set(names())) == len(names())
 
 
-def test_an_unknown_name_is_a_key_error() -> None:
-    with pytest.raises(KeyError):
+def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(SpecError, match=r"no neuron 'alf' in the zoo\nhint: did you mean 'alif'\?"):
+        path("alf")
+    with pytest.raises(SpecError, match="no neuron"):
         path("../lif")
 
 
