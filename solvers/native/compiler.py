@@ -86,13 +86,3 @@ def cpu() -> str:
         lines = []
     kept = {line.split(":")[1].strip() for line in lines if line.split("\t")[0] in ("flags", "Features", "model name")}
     return " | ".join([platform.machine(), platform.processor(), *sorted(kept)])
-
-
-@cache
-def cache_bytes() -> int:
-    """Size of the last-level cache; 32 MiB where the system does not tell."""
-    for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"):
-        size = os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
-        if size > 0:
-            return size
-    return 32 * 1024 * 1024
