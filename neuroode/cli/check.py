@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from neuroode._errors import NeuroodeError
+
+if TYPE_CHECKING:
+    from neuroode.spec.types import NeuronSpec
 
 HELP = "check declarations: `ok` or the one error of each"
 
@@ -26,16 +31,26 @@ def run(args: argparse.Namespace) -> int:
     if not args.files:
         print("neuroode check: which files?\nhint: neuroode check --help", file=sys.stderr)
         return 2
-    results = [(file, _errors(file)) for file in args.files]
+    results = [_check(file) for file in args.files]
     if args.json:
-        print(json.dumps([{"file": f, "ok": not e, "error": e or None} for f, e in results], indent=2))
+        print(json.dumps([asdict(r) | {"ok": not r.error} for r in results], indent=2))
     else:
         _report(results)
-    return 2 if any(error for _, error in results) else 0
+    return 2 if any(r.error for r in results) else int(any(not r.holds for r in results))
 
 
-def _errors(file: str) -> str:
-    """The first error of a file or of one of its deviations; empty if there is none."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The verdict on one file: its error, or what else there is to say; `holds`: every statement of `checks` does."""
+
+    file: str
+    error: str = ""
+    lines: tuple[str, ...] = ()
+    holds: bool = True
+
+
+def _check(file: str) -> Result:
+    """Read a file and each of its deviations; the first error is the verdict."""
     from neuroode.neuron import load
 
     try:
@@ -43,18 +58,25 @@ def _errors(file: str) -> str:
         for name, _ in spec.compat:
             load(file, compat=name)
     except NeuroodeError as error:
-        return str(error)
-    return ""
+        return Result(file, error=str(error))
+    return _remarks(file, spec)
 
 
-def _report(results: list[tuple[str, str]]) -> None:
+def _remarks(file: str, spec: NeuronSpec) -> Result:
+    from neuroode.cli.statements import notes, verdicts
+
+    found = verdicts(spec)
+    return Result(file, lines=(*map(str, found), *notes(spec)), holds=all(v.ok for v in found))
+
+
+def _report(results: list[Result]) -> None:
     """Right ones on stdout, wrong ones on stderr, in the order given."""
-    for file, error in results:
-        if error:
+    for result in results:
+        if result.error:
             sys.stdout.flush()
-            print(error, file=sys.stderr)
+            print(result.error, file=sys.stderr)
         else:
-            print(f"{file}: ok")
+            print("\n".join((f"{result.file}: ok", *(f"  {line}" for line in result.lines))))
 
 
 def _schema() -> int:

@@ -89,7 +89,7 @@ def _parameter(p: ParameterDecl) -> dict[str, Any]:
         "domain": p.domain,
         "transform": p.transform or default,
         "type": p.type,
-        "unit": p.unit or "",
+        "unit": p.unit or "",  # as in the value, where that has one
         "trainable": p.trainable,
         "about": p.about,
     }

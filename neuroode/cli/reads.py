@@ -48,7 +48,7 @@ class Names:
     def _look_inside(self) -> None:
         """Reads of each definition, in order of dependency: a chain of thousands costs no recursion."""
         graph = {
-            d: {ref.name for ref, _ in _direct(e.rhs) if not lag(ref)} & self.definitions.keys()
+            d: {ref.name for ref, _ in direct(e.rhs) if not lag(ref)} & self.definitions.keys()
             for d, e in self.definitions.items()
         }
         for name in TopologicalSorter(graph).static_order():
@@ -60,7 +60,7 @@ class Names:
     def reads(self, expression: Expr | Cond) -> Reads:
         """Everything that varies with time below an expression; definitions of this step are looked through."""
         found: Reads = {}
-        for ref, after in _direct(expression):
+        for ref, after in direct(expression):
             if ref.name in self.fixed:
                 continue
             if ref.name not in self.definitions or lag(ref):
@@ -95,7 +95,7 @@ class Names:
 
     def _past(self, name: str, when: str) -> str:
         if name in self.states:
-            return f"what step {when} left, after its resets"
+            return f"what step {when} left" + ", after its resets" * bool(self.resetting(name))
         return f"the {'input' if name in self.inputs else 'value'} of step {when}"
 
     def _settled(self, name: str) -> str:
@@ -123,7 +123,7 @@ class Names:
         return f"{name}[t], the same number at every read{held}"
 
 
-def _direct(expression: Expr | Cond) -> list[tuple[Ref, bool]]:
+def direct(expression: Expr | Cond) -> list[tuple[Ref, bool]]:
     """Reads as written, each with whether it stands inside after(...); without recursion."""
     found: list[tuple[Ref, bool]] = []
     stack: list[tuple[Node, bool]] = [(expression, False)]

@@ -61,8 +61,7 @@ def _declared(spec: NeuronSpec) -> Iterator[str]:
 
     yield _section("equations", _indented("\n".join(declaration.equations(spec))))
     if spec.events:
-        lines = (f"{e.pop('name')}: {e.pop('when')}\n{_rest(e)}" for e in declaration.events(spec))
-        yield _section("events", _indented("\n".join(lines)))
+        yield _section("events", _indented("\n".join(map(_event_lines, declaration.events(spec)))))
     if spec.parameters:
         keys = ("name", "value", "per", "domain", "transform", "unit")
         rows = [_parameter_row(p, keys) for p in declaration.parameters(spec)]
@@ -71,15 +70,17 @@ def _declared(spec: NeuronSpec) -> Iterator[str]:
         yield _section("checks", _indented("\n".join(declaration.as_json(spec)["checks"])))
 
 
-def _rest(event: dict[str, str]) -> str:
-    return "\n".join(f"  {key}: {value}" for key, value in event.items())
+def _event_lines(event: dict[str, str]) -> str:
+    rest = {key: value for key, value in event.items() if key not in ("name", "when") and value != "through"}
+    return "\n".join((f"{event['name']}: {event['when']}", *(f"  {key}: {value}" for key, value in rest.items())))
 
 
 def _parameter_row(p: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
-    """A constant has no level, domain or transform worth a look."""
-    if not p["trainable"]:
-        return [str(p[key]) if key in ("name", "value", "unit") else "" for key in keys] + ["no"]
-    return [str(p[key]) for key in keys] + ["yes"]
+    """A constant has no level, domain or transform worth a look, and a quantity shows its unit."""
+    shown = {key: str(p[key]) for key in (keys if p["trainable"] else ("name", "value", "unit"))}
+    if p["value"].endswith(f" {p['unit']}"):
+        shown["unit"] = ""
+    return [shown.get(key, "") for key in keys] + ["yes" if p["trainable"] else "no"]
 
 
 def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, str]]:

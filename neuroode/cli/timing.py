@@ -125,11 +125,15 @@ def _resets(names: Names, states: list[str], *, late: bool) -> Iterator[Stage]:
     if not due:
         return
     by = "[t-1]" if late else ""
-    lines = tuple((f"reset of {a.name} by {e.name}{by}", names.explained(a.value, flow=False)) for e, a in due)
+    lines = tuple((f"reset by {e.name}{by}", (_acts(e, a, by), *names.explained(a.value, flow=False))) for e, a in due)
     changed = tuple(dict.fromkeys(a.name for _, a in due))
     yield Stage(
         "late resets" if late else "resets", tuple(f"{x}[t]" if late else f"after({x})" for x in changed), lines
     )
+
+
+def _acts(event: EventDecl, a: Assignment, by: str) -> Read:
+    return Read(f"{a.name} {a.op} {show(a.value)}", f"acts where {event.name}{by or '[t]'} is 1")
 
 
 def _assignments(names: Names) -> list[tuple[EventDecl, Assignment]]:

@@ -38,7 +38,7 @@ def test_brf() -> None:
     ]
     assert meaning(times, "flow of u", "u") == "running value"
     assert meaning(times, "flow of u", "I") == "I[t], held over the step"
-    assert meaning(times, "flow of u", "q[t-1]") == "what step t-1 left, after its resets, held over the step"
+    assert meaning(times, "flow of u", "q[t-1]") == "what step t-1 left, held over the step"
     assert meaning(times, "guard of s", "u") == "u[t]: after flow"
     assert meaning(times, "q[t]", "s") == "s[t], 1 or 0"
     assert times.prologue == ("p",)
@@ -52,9 +52,12 @@ def test_a_definition_is_looked_through() -> None:
 def test_tc_lif_reads_the_soma_after_its_reset_and_the_paper_before() -> None:
     code, paper = zoo("tc_lif"), zoo("tc_lif", "paper")
     assert [title for title, _ in order(code)] == ["carry in", "map", "map", "guard", "resets", "outputs", "carry out"]
+    assert meaning(code, "u_d[t]", "u_s[t-1]") == "what step t-1 left, after its resets"
+    assert meaning(code, "reset by s", "u_s -= v_th") == "acts where s[t] is 1"
     assert meaning(code, "guard of s", "u_s") == "u_s[t]: after map, before this step's resets"
     assert meaning(code, "u_s[t]", "u_d") == "u_d[t]: after map, before this step's resets"
     assert [title for title, _ in order(paper)][1:4] == ["map", "late resets", "map"]
+    assert meaning(paper, "reset by s[t-1]", "u_s -= v_th") == "acts where s[t-1] is 1"
     assert meaning(paper, "guard of s", "u_s") == "u_s[t]: after map and late resets"
 
 
