@@ -109,11 +109,15 @@ class Lowering:
         pairs = [v for v in top if v.im is not None]
         if not pairs:
             return Value(self._quotient(reals, bottom))
-        scale = self._quotient(reals, bottom)
-        total = pairs[0]
-        for v in pairs[1:]:
-            total = self._times(total, v)
-        return self._times(total, Value(scale))
+        total: Value | None = None
+        for still in (True, False):  # complex or not, what stands still is combined first
+            group = [v for v in pairs if self._still(v.re) is still]
+            up, down = ([n for n in names if self._still(n) is still] for names in (reals, bottom))
+            group += [Value(self._quotient(up, down))] if up or down else []
+            for v in group:
+                total = v if total is None else self._times(total, v)
+        assert total is not None
+        return total
 
     def _split_quotient(self, coefficient: sp.Rational, rest: sp.Expr) -> tuple[list[Value], list[str]]:
         top, bottom = [], []

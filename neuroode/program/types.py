@@ -13,7 +13,7 @@ inputs; it runs once per step. What the body reads of the prologue (or of parame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: op -> number of arguments (None: any). Comparisons give 0.0 or 1.0.
 OPS: dict[str, int | None] = {
@@ -90,6 +90,31 @@ class Coefficient:
     trainable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One component of a step: its kind (flow, map), its states, how it is run over time, and why."""
+
+    component: str
+    states: tuple[str, ...]
+    schedule: str
+    reason: str
+    cost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    rows: tuple[PlanRow, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "no dynamics: pointwise"
+        return "\n".join(f"{r.component} {', '.join(r.states)}: {r.schedule}; {r.reason} ({r.cost})" for r in self.rows)
+
+    def to_json(self) -> list[dict[str, object]]:
+        names = ("component", "states", "schedule", "reason", "cost")
+        return [{n: list(v) if isinstance(v := getattr(r, n), tuple) else v for n in names} for r in self.rows]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One step of one neuron, and what surrounds it.
@@ -114,6 +139,7 @@ class Program:
     next: tuple[tuple[str, str], ...]
     trace: tuple[tuple[str, str], ...]
     digest: str = ""
+    plan: Plan = field(default=Plan(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

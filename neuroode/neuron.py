@@ -1,0 +1,238 @@
+"""The facade: one neuron, and every stage of the line from its declaration to a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuroode._errors import RunError, Unsupported
+from neuroode.spec.types import NeuronSpec
+
+if TYPE_CHECKING:
+    from neuroode.analysis.types import Report
+    from neuroode.discretize.types import Discretization
+    from neuroode.nn.layer_torch import NeuronLayer
+    from neuroode.program.interpret import Run
+    from neuroode.program.types import Program
+    from neuroode.system.types import OdeSystem
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """Recurrent weights: W_rec times `output` of the step before is added to `input`.
+
+    Args:
+        input, output: names; None takes the first input and the only output.
+        init: xavier_uniform | orthogonal | zeros.
+        bias: a trained bias per neuron.
+        self_connections: False keeps the diagonal of W_rec at 0.
+    """
+
+    input: str | None = None
+    output: str | None = None
+    init: str = "xavier_uniform"
+    bias: bool = False
+    self_connections: bool = True
+
+
+class Neuron:
+    """A neuron. Build it from keywords (language.md, section 11), or with `load` from YAML.
+
+    Raises:
+        SpecError: the declaration is wrong.
+    """
+
+    def __init__(self, name: str, **keys: Any) -> None:
+        from neuroode.spec.dsl import declare
+
+        self.spec: NeuronSpec = declare(name, **keys)
+
+    @classmethod
+    def from_spec(cls, spec: NeuronSpec) -> Neuron:
+        """The neuron of a checked declaration."""
+        neuron = cls.__new__(cls)
+        neuron.spec = spec
+        return neuron
+
+    def __repr__(self) -> str:
+        from neuroode.expr.show import show
+
+        lines = [f"{e.name}: {show(e.rhs)}" for e in self.spec.equations]
+        return f"Neuron({self.spec.name!r}: {'; '.join(lines)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Neuron) and self.spec == other.spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec)
+
+    def system(self) -> OdeSystem:
+        """The symbolic system: flows, maps, events with every read resolved in time."""
+        return self._system
+
+    def analyse(self) -> Report:
+        """Linear blocks, stability, degenerate sets: facts with their evidence."""
+        return self._report
+
+    def discretize(self, dt: Any = None, method: str | Mapping[str, str] | None = None) -> Discretization:
+        """The step of each block, with exactness, convergence order and the reason of the choice.
+
+        Args:
+            dt: a step must exist (here or declared); the formulas hold for any.
+            method: None takes the declared one.
+
+        Raises:
+            Unsupported: the method does not apply.
+        """
+        from neuroode.discretize.choose import discretize
+
+        if dt is not None or self.spec.dt is not None:
+            self.step_length(dt)
+        chosen = dict(method) if isinstance(method, Mapping) else method
+        return discretize(self.analyse(), chosen)
+
+    def program(self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto") -> Program:
+        """The language-neutral program of one step; `.plan` says how each component is scheduled and why.
+
+        Raises:
+            Unsupported: the method or the schedule does not apply.
+        """
+        from neuroode.program.build import build_program
+        from neuroode.program.schedule import plan
+
+        program = build_program(self.discretize(dt, method))
+        return replace(program, plan=plan(self.analyse(), schedule))
+
+    def emit(self, target: str, dt: Any = None, *, method: str | None = None) -> str:
+        """Source text that runs without neuroode; target is torch or c.
+
+        Raises:
+            Unsupported: no such target.
+        """
+        from neuroode.nn.export import export
+
+        return export(self, target, self.step_length(dt), method)
+
+    def torch(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> NeuronLayer:
+        """A `torch.nn.Module` of *size* neurons (`neuroode.nn.layer_torch.NeuronLayer` lists the options)."""
+        try:
+            from neuroode.nn.layer_torch import NeuronLayer
+        except ModuleNotFoundError as error:
+            raise Unsupported("torch is not installed", hint="pip install 'neuroode[torch]'") from error
+        return NeuronLayer(self, size, self.step_length(dt), **options)
+
+    def jax(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> Any:
+        """Not there yet."""
+        raise Unsupported("the jax module is not available yet", hint="use .torch(...)")
+
+    def simulate(
+        self, x: Any, dt: Any = None, *, method: str | None = None, parameters: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Run in numpy float64 by the reference interpreter.
+
+        Args:
+            x: (T, B, *size*), or a mapping of such by input name.
+            parameters: constrained values that replace the declared ones; each broadcasts against *size*.
+            seed: of random inits.
+
+        Returns:
+            name -> (T, B, *size*): states after each step, events, definitions, outputs.
+        """
+        from neuroode.program.interpret import run
+        from neuroode.program.values import interpreter_parameters, joined
+
+        program = self.program(dt, method=method)
+        inputs = {k: np.asarray(v, float) for k, v in x.items()} if isinstance(x, Mapping) else {program.inputs[0]: np.asarray(x, float)}
+        missing = sorted(set(program.inputs) ^ set(inputs))
+        if missing:
+            raise RunError(f"inputs of '{self.spec.name}' are {', '.join(program.inputs)}; found {', '.join(inputs)}")
+        size = np.shape(next(iter(inputs.values())))[2:]
+        values = interpreter_parameters(self.spec, program, self.step_length(dt), size, seed, parameters or {})
+        return joined(run(program, values, inputs).trace)
+
+    def verify(self, dt: Any = None) -> Any:
+        """Not there yet."""
+        raise Unsupported("certificates are not available yet", hint="the tests of neuroode compare every target with the interpreter")
+
+    def step_length(self, dt: Any = None) -> float:
+        """The step as a number in the declared unit of time.
+
+        Raises:
+            RunError: no step is given and none is declared, or it is not a positive number.
+        """
+        if dt is None:
+            if self.spec.dt is None and not any(e.kind == "flow" for e in self.spec.equations):
+                return 1.0  # maps count steps
+            if self.spec.dt is None:
+                raise RunError(f"neuron '{self.spec.name}' declares no dt", hint="pass dt=..., or declare the key dt")
+            return float(self.spec.dt.value)
+        from neuroode.program.values import as_step
+
+        return as_step(self.spec, dt)
+
+    def replace(self, **sections: Any) -> Neuron:
+        """A new neuron with parts replaced (language.md, section 10)."""
+        return self._changed("replace", sections)
+
+    def add(self, **sections: Any) -> Neuron:
+        """A new neuron with parts added."""
+        return self._changed("add", sections)
+
+    def remove(self, *names: str) -> Neuron:
+        """A new neuron without the named parts."""
+        return self._changed("remove", list(names))
+
+    def _changed(self, key: str, change: Any) -> Neuron:
+        from neuroode.spec.dsl import changed
+
+        return Neuron.from_spec(changed(self.spec, key, change))
+
+    def to_yaml(self) -> str:
+        """The declaration as YAML text; reading it gives an equal spec."""
+        from neuroode.spec.write_yaml import to_yaml
+
+        return to_yaml(self.spec)
+
+    @cached_property
+    def _system(self) -> OdeSystem:
+        from neuroode.system.build import build
+
+        return build(self.spec)
+
+    @cached_property
+    def _report(self) -> Report:
+        from neuroode.analysis.report import analyse
+
+        return analyse(self._system)
+
+    def __getstate__(self) -> NeuronSpec:
+        return self.spec
+
+    def __setstate__(self, spec: NeuronSpec) -> None:
+        self.spec = spec
+
+
+def load(model: str, *, compat: str | None = None) -> Neuron:
+    """A neuron by zoo name, or from a file: a text that ends in .yaml/.yml or holds a separator is a path.
+
+    Raises:
+        SpecError: no such neuron or file, or a wrong declaration.
+    """
+    from neuroode import models
+    from neuroode.spec.read_yaml import read
+
+    text = str(model)
+    is_path = text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text
+    path = text if is_path else models.path(text)
+    return Neuron.from_spec(read(path, compat=compat, find=models.path))
+
+
+def detach_carry(carry: Any) -> Any:
+    """The same carry without gradient, for truncated backpropagation through time; also a tuple of carries."""
+    if isinstance(carry, tuple):
+        return tuple(detach_carry(c) for c in carry)
+    return carry if carry is None else carry.detach()

@@ -1,0 +1,97 @@
+"""The emitted torch program, step by step in Python: any device, double backward, traces; the fallback without compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from neuroode.emit.python_torch import torch_source
+from neuroode.program.types import Program
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class EagerProgram:
+    """The functions of the emitted text."""
+
+    prologue: Callable[[dict[str, Tensor], Tensor], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+    step: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]]
+
+
+@lru_cache(maxsize=256)
+def eager_program(program: Program) -> EagerProgram:
+    """Compile the text that `emit("torch")` prints. It is our own text: no name of a model file stands in it unmangled."""
+    space: dict[str, Any] = {"__name__": f"neuroode_emitted_{program.digest}"}
+    exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), space)  # noqa: S102
+    return EagerProgram(space["prologue"], space["step"])
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """Recurrent weights of a run: which input they drive, from which output; `last` is that output before the first step."""
+
+    input: int
+    output: int
+    weight: Tensor
+    bias: Tensor | None
+    last: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class EagerRun:
+    """Outputs (T, B, *size*) each, carry (B, *size*) each, the last recurrent output, traces if they were asked for."""
+
+    outputs: list[Tensor]
+    carry: list[Tensor]
+    last: Tensor | None
+    trace: list[Tensor]
+
+
+def run(
+    program: Program, coefficients: list[Tensor], inputs: list[Tensor], carry: list[Tensor],
+    *, drive: Drive | None = None, lengths: Tensor | None = None, trace: bool = False,
+) -> EagerRun:  # fmt: skip
+    """Run over T steps. `coefficients` broadcast against *size*."""
+    step = eager_program(program).step
+    state, last = tuple(carry), drive.last if drive else None
+    rows: list[tuple[Tensor, ...]] = []
+    traced: list[tuple[Tensor, ...]] = []
+    for t, now in enumerate(zip(*[x.unbind(0) for x in inputs], strict=True)):
+        now = _driven(now, drive, last)
+        out, new, seen = step(tuple(coefficients), state, now)
+        out, new, seen = (tuple(_wide(v, now[0]) for v in group) for group in (out, new, seen))
+        if lengths is not None:
+            live = _live(lengths, t, now[0])
+            new = tuple(torch.where(live, n, o) for n, o in zip(new, state, strict=True))
+            out = tuple(torch.where(live, o, torch.zeros_like(o)) for o in out)
+        if drive:
+            last = out[drive.output] if lengths is None else torch.where(live, out[drive.output], last)
+        state = new
+        rows.append(out)
+        if trace:
+            traced.append(seen)
+    empty = inputs[0].new_zeros(inputs[0].shape)
+    outputs = [torch.stack(column) for column in zip(*rows, strict=True)] if rows else [empty for _ in program.outputs]
+    traces = [torch.stack(column) for column in zip(*traced, strict=True)] if traced else [empty for _ in program.trace] if trace else []
+    return EagerRun(outputs, list(state), last, traces)
+
+
+def _wide(value: Tensor, like: Tensor) -> Tensor:
+    return value if value.shape == like.shape else value.expand(like.shape)
+
+
+def _driven(now: tuple[Tensor, ...], drive: Drive | None, last: Tensor | None) -> tuple[Tensor, ...]:
+    if drive is None or last is None:
+        return now
+    extra = last @ drive.weight.T
+    extra = extra if drive.bias is None else extra + drive.bias
+    return tuple(x + extra if i == drive.input else x for i, x in enumerate(now))
+
+
+def _live(lengths: Tensor, t: int, like: Tensor) -> Tensor:
+    return (lengths > t).reshape(-1, *([1] * (like.dim() - 1))).expand(like.shape)

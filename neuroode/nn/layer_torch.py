@@ -1,0 +1,289 @@
+"""The torch module of a neuron: shapes, parameters, carries; the mathematics is in the emitted programs."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from neuroode._errors import RunError, Unsupported
+from neuroode.neuron import Neuron, Recurrent
+from neuroode.nn import eager_torch
+from neuroode.nn.carry import Carry
+from neuroode.nn.inputs_torch import Sequence, read_inputs
+from neuroode.nn.options import changed_spec, refuse_later, trained_spec
+from neuroode.nn.parameters_torch import Parameters, Values
+from neuroode.nn.recurrent_torch import RecurrentWeights, recurrent_names
+from neuroode.nn.stack_torch import OnlyOutput
+from neuroode.program.types import Program
+from neuroode.program.values import joined
+
+Tensor = torch.Tensor
+LAST = "last output"
+_warned: set[str] = set()
+
+
+class NeuronLayer(torch.nn.Module):
+    """*size* neurons of one kind.
+
+    Args:
+        size: neurons, a number or a tuple (channels first).
+        dt: the step, in the declared unit of time.
+        method: None takes the declared one.
+        schedule: auto | sequential (generated C kernel; without a compiler the eager program, said once) | eager.
+        recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
+        init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
+        reset_gradient: through | detached, for all events.
+        surrogate: replaces the surrogate of all events.
+        dtype, device: of the parameters; float32 or float64.
+
+    Shapes: x (T, B, *size*); out (T, B, *size*) or a dict of them; carry (B, *size*).
+
+    Raises:
+        Unsupported: an option that does not apply, with the reason.
+    """
+
+    def __init__(
+        self, neuron: Neuron, size: int | tuple[int, ...], dt: float, *, method: Any = None, schedule: str = "auto",
+        recurrent: bool | Recurrent | Mapping[str, str] | None = None, init: Mapping[str, Any] | None = None,
+        reset_gradient: str | None = None, surrogate: Any = None, dtype: torch.dtype | None = None, device: Any = None,
+        check_finite: bool = False, **later: Any,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        refuse_later(later)
+        spec = changed_spec(neuron.spec, init or {}, reset_gradient, surrogate)
+        self.neuron = Neuron.from_spec(spec)
+        self.size = (size,) if isinstance(size, int) else tuple(size)
+        if not self.size or any(n < 1 for n in self.size):
+            raise RunError(f"size is {size}; every entry is at least 1")
+        self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
+        self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
+        if not self.program.inputs:
+            raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
+        dtype = dtype or torch.get_default_dtype()
+        if dtype not in (torch.float32, torch.float64):
+            raise Unsupported(f"layers compute in float32 or float64, not {dtype}")
+        self.parameters_of_neuron = Parameters(spec, self.dt, self.size, dtype, device)
+        self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
+        self.recurrent = recurrent_names(recurrent, self.program, self.size)
+        self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None
+
+    # parameters
+
+    @property
+    def values(self) -> Values:
+        """Every parameter by name in constrained form."""
+        return Values(self.parameters_of_neuron, self.dt)
+
+    @property
+    def W_rec(self) -> Tensor:
+        """Recurrent weights (N, N), [to, from]."""
+        if self.weights is None:
+            raise AttributeError("this layer is not recurrent")
+        return self.weights.matrix()
+
+    def set(self, **values: Any) -> NeuronLayer:
+        """Write constrained values in place: `layer.set(tau=10.0)`.
+
+        Raises:
+            RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
+        """
+        for name, value in values.items():
+            self.parameters_of_neuron.write(name, value, self.dt)
+        return self
+
+    def project(self) -> None:
+        """Move parameters that an update pushed out of their domain to its bound; call it after each update."""
+        self.parameters_of_neuron.project(self.dt)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            inner = self.__dict__.get("_modules", {}).get("parameters_of_neuron")
+            if inner is not None and any(p.name == name for p in inner.spec.parameters):
+                return self.values[name]
+            raise
+
+    # running
+
+    def forward(
+        self, x: Tensor | Mapping[str, Tensor], carry: Carry | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:
+        """Run over a sequence.
+
+        Args:
+            x: (T, B, *size*), or a dict of them by input name.
+            carry: of an earlier call; None starts from the declared init.
+            lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
+
+        Raises:
+            RunError: a wrong shape, dtype, device, length or carry.
+        """
+        given = read_inputs(self, x, lengths)
+        coefficients, start, last = self._prepare(given, carry)
+        kernel = self._kernel(given) if self.schedule != "eager" else None
+        if kernel is None:
+            found = self._run_eager(given, coefficients, start, last)
+            outputs, after, last = found.outputs, found.carry, found.last
+        else:
+            outputs, after, last = self._run_native(kernel, given, coefficients, start, last)
+        if self.check_finite:
+            self._require_finite(x, carry, after)
+        return self._named(outputs, given), self._carry(after, last)
+
+    def trace(self, x: Any, carry: Carry | None = None, *, lengths: Tensor | None = None) -> dict[str, Tensor]:
+        """Every state after each step by name, `NAME.before` where an event assigns it, events, definitions, outputs."""
+        given = read_inputs(self, x, lengths)
+        coefficients, start, last = self._prepare(given, carry)
+        found = self._run_eager(given, coefficients, start, last, trace=True)
+        return joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
+
+    def init_carry(self, batch: int) -> Carry:
+        """The carry before the first step, (batch, *size*) each."""
+        _, inits = self._prologue()
+        shape = (batch, *self.size)
+        last = self._like.new_zeros(shape) if self.recurrent else None
+        return self._carry([v.to(self._like.dtype).expand(shape) for v in inits], last)
+
+    def _prologue(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Coefficients and inits in float64: a few numbers per neuron, computed exactly and once per call."""
+        dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
+        prologue = eager_torch.eager_program(self.program).prologue
+        coefficients, inits = prologue(self.parameters_of_neuron.slots(self.dt), dt)
+        return list(coefficients), list(inits)
+
+    def _prepare(self, given: Sequence, carry: Carry | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        coefficients, inits = self._prologue()
+        dtype, shape = self._like.dtype, (given.batch, *self.size)
+        wide = [c.to(dtype) for c in coefficients]
+        if carry is None:
+            last = self._like.new_zeros(shape) if self.recurrent else None
+            return wide, [v.to(dtype).expand(shape) for v in inits], last
+        self._check_carry(carry, shape)
+        return wide, [carry[s.name] for s in self.program.carry], carry[LAST] if self.recurrent else None
+
+    def _check_carry(self, carry: Any, shape: tuple[int, ...]) -> None:
+        if not isinstance(carry, Carry) or carry.digest != self._digest():
+            what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
+            raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
+        for name, value in carry.items():
+            if tuple(value.shape) != shape or value.dtype != self._like.dtype:
+                raise RunError(
+                    f"carry '{name}' is {tuple(value.shape)} {value.dtype}, expected {shape} {self._like.dtype}",
+                    hint="the batch changed? pass carry=None to start afresh",
+                )
+
+    def _digest(self) -> str:
+        return self.program.digest + ("" if self.recurrent is None else "recurrent")
+
+    def _carry(self, arrays: list[Tensor], last: Tensor | None) -> Carry:
+        named = dict(zip([s.name for s in self.program.carry], arrays, strict=True))
+        return Carry(named if last is None else named | {LAST: last}, self._digest())
+
+    def _named(self, outputs: list[Tensor], given: Sequence) -> Tensor | dict[str, Tensor]:
+        rows = [o.to(given.dtype) for o in outputs]
+        return rows[0] if len(rows) == 1 else dict(zip([n for n, _ in self.program.outputs], rows, strict=True))
+
+    def _run_eager(
+        self, given: Sequence, coefficients: list[Tensor], start: list[Tensor], last: Tensor | None, trace: bool = False
+    ) -> eager_torch.EagerRun:
+        drive = None
+        if self.recurrent and self.weights is not None and last is not None:
+            names = [n for n, _ in self.program.outputs]
+            drive = eager_torch.Drive(
+                self.program.inputs.index(self.recurrent.input), names.index(self.recurrent.output), self.weights.matrix(), self.weights.bias, last
+            )
+        return eager_torch.run(self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace)
+
+    def _kernel(self, given: Sequence) -> Any:
+        """The compiled kernel, or None with one warning where there is none."""
+        from neuroode.nn import native_torch
+        from neuroode.program.adjoint import adjoint
+
+        if self._like.device.type != "cpu":
+            return None
+        cached = self.__dict__.get("_compiled")
+        if cached is not None and cached[0] == self._like.dtype:
+            return cached[1]
+        pair = (self.recurrent.input, self.recurrent.output) if self.recurrent else None
+        try:
+            kernel = native_torch.compile_program(self.program, adjoint(self.program), self._like.dtype, pair)
+        except Unsupported as error:
+            _warn_once(str(error))
+            return None
+        self.__dict__["_compiled"] = (self._like.dtype, kernel)
+        return kernel
+
+    def _run_native(
+        self, kernel: Any, given: Sequence, coefficients: list[Tensor], start: list[Tensor], last: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        from neuroode.nn import native_torch
+
+        steps, lanes = given.inputs[0].shape[0], self._like.new_empty(self.size).numel()
+        rows = [c if w.level == "layer" else c.expand(self.size).reshape(lanes) for c, w in zip(coefficients, self.program.coefficients, strict=True)]
+        outputs, after = native_torch.run(
+            kernel,
+            [x.reshape(steps, given.batch, lanes) for x in given.inputs],
+            [r.contiguous() for r in rows],
+            [s.reshape(given.batch, lanes) for s in start],
+            lengths=given.lengths,
+            w_rec=self.weights.matrix() if self.weights else None,
+            bias=self.weights.bias if self.weights else None,
+            last_output=last,
+        )
+        last = after.pop() if self.recurrent else None
+        return [o.reshape(steps, given.batch, *self.size) for o in outputs], [a.reshape(given.batch, *self.size) for a in after], last
+
+    def _require_finite(self, x: Any, carry: Carry | None, after: list[Tensor]) -> None:
+        """Raise with the first step, lane and state that is not finite."""
+        if all(bool(torch.isfinite(a).all()) for a in after):
+            return
+        with torch.no_grad():
+            rows = self.trace(x, carry)
+        bad = {n: torch.nonzero(~torch.isfinite(v)) for n, v in rows.items()}
+        first = {n: b[0].tolist() for n, b in bad.items() if len(b)}
+        name = min(first, key=lambda n: first[n][0])
+        t, *lane = first[name]
+        raise RunError(f"'{name}' of '{self.neuron.spec.name}' is not finite from step {t} on, lane {tuple(lane)}")
+
+    # life
+
+    def at_dt(self, dt: Any) -> NeuronLayer:
+        """The same parameters at another step: changing dt changes the discretization, never the model."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.dt = self.neuron.step_length(dt)
+        return other
+
+    def to_neuron(self) -> Neuron:
+        """The declaration with the trained values."""
+        rows = {n: v.detach().cpu().double().numpy() if not v.is_complex() else v.detach().cpu().numpy() for n, v in self.values.items()}
+        return Neuron.from_spec(trained_spec(self.neuron.spec, rows))
+
+    @property
+    def only_output(self) -> OnlyOutput:
+        """This layer for `torch.nn.Sequential`: returns outputs only, starts afresh in each call."""
+        return OnlyOutput(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_compiled"}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NeuronLayer:
+        other = self.__class__.__new__(self.__class__)
+        memo[id(self)] = other
+        other.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__getstate__().items()})
+        return other
+
+    def extra_repr(self) -> str:
+        kind = ", recurrent" if self.recurrent else ""
+        return f"{self.neuron.spec.name}, size={self.size if len(self.size) > 1 else self.size[0]}, dt={self.dt:g}{kind}"
+
+
+def _warn_once(reason: str) -> None:
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"no fast kernel, running the eager program instead: {reason}", RuntimeWarning, stacklevel=4)

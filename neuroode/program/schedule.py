@@ -1,0 +1,45 @@
+"""How each component of a step is run over time, and why."""
+
+from __future__ import annotations
+
+from neuroode._errors import Unsupported
+from neuroode.analysis.types import Report
+from neuroode.program.types import Plan, PlanRow
+
+SCHEDULES = ("auto", "eager", "sequential")
+LATER = ("scan", "fft", "newton")
+
+
+def plan(report: Report, schedule: str = "auto") -> Plan:
+    """One row per component.
+
+    Raises:
+        Unsupported: an unknown schedule, or one that is not there yet.
+    """
+    if schedule not in SCHEDULES:
+        known = schedule in LATER
+        raise Unsupported(
+            f"schedule '{schedule}' is not there yet" if known else f"unknown schedule '{schedule}'",
+            hint="choose among " + ", ".join(SCHEDULES),
+        )
+    chosen = "sequential" if schedule == "auto" else schedule
+    return Plan(tuple(_rows(report, chosen)))
+
+
+def _rows(report: Report, schedule: str) -> list[PlanRow]:
+    system = report.system
+    resets = {j.state for e in system.events for j in e.jumps}
+    rows = []
+    for block in report.blocks:
+        hit = sorted(set(block.states) & resets)
+        if hit:
+            reason = f"reset by events assigns {', '.join(hit)}, so steps cannot be composed before the spikes are known"
+        elif block.is_linear:
+            reason = "linear: could be a scan; on a CPU the fused loop was faster in every cell measured"
+        else:
+            reason = f"{block.kind}: steps do not compose in closed form"
+        rows.append(PlanRow("flow", block.states, schedule, reason, f"{len(block.states)} states a lane and step"))
+    maps = tuple(system.maps)
+    if maps:
+        rows.append(PlanRow("map", maps, schedule, "reads events or its own past", f"{len(maps)} states a lane and step"))
+    return rows

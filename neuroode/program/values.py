@@ -1,0 +1,203 @@
+"""Numbers for a program: declared values and inits, per element, with their domains checked. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from neuroode._errors import RunError, SpecError
+from neuroode.expr.evaluate import evaluate
+from neuroode.expr.nodes import Call, walk
+from neuroode.expr.units import scale_and_dimension
+from neuroode.program.types import Program
+from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
+
+Array = np.ndarray
+DRAWS = ("uniform", "normal", "log_uniform", "log_normal")
+RETRIES = 1000
+
+
+def as_step(spec: NeuronSpec, dt: Any) -> float:
+    """A step from the caller: a bare number is in the declared unit, a Quantity or text like "1 ms" is converted.
+
+    Raises:
+        RunError: not a positive finite number, or not a time.
+    """
+    unit = spec.dt.unit if spec.dt else None
+    if isinstance(dt, str):
+        from neuroode.spec.dsl import quantity
+
+        dt = quantity(dt)
+    if isinstance(dt, Quantity):
+        value = float(dt.value)
+        if dt.unit != unit:
+            value *= float(_ratio(dt.unit, unit))
+    else:
+        try:
+            value = float(dt)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"dt is {dt!r}, not a number", hint="write dt=1.0 or dt='1 ms'") from error
+    if not (value > 0 and np.isfinite(value)):
+        raise RunError(f"dt is {value:g}, not a positive number")
+    return value
+
+
+def _ratio(given: str | None, wanted: str | None) -> Any:
+    if given is None or wanted is None:
+        raise RunError(f"dt is in {given or 'no unit'}, the model counts in {wanted or 'no unit'}", hint="use the model's unit")
+    (a, dim_a), (b, dim_b) = scale_and_dimension(given), scale_and_dimension(wanted)
+    if dim_a != dim_b:
+        raise RunError(f"dt is in {given}, which is not a time")
+    return a / b
+
+
+def level_shape(decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a parameter for lanes of *size*: () for layer, (size[0],) for channel, size for neuron."""
+    if "neuron" in decl.per:
+        return size
+    return size[:1] if "channel" in decl.per else ()
+
+
+def spread(value: Array, decl: ParameterDecl, size: tuple[int, ...]) -> Array:
+    """A value in a form that broadcasts against *size*: a channel's axis comes first."""
+    if "channel" in decl.per and np.ndim(value) == 1:
+        return np.reshape(value, (-1, *([1] * (len(size) - 1))))
+    return value
+
+
+def initial_values(
+    spec: NeuronSpec, dt: float, size: tuple[int, ...], rng: np.random.Generator, given: Mapping[str, Any] | None = None
+) -> dict[str, Array]:
+    """Constrained value of every parameter at build time, of its own shape.
+
+    Args:
+        given: numbers or arrays that replace the declared value.
+
+    Raises:
+        SpecError, RunError: a value outside its domain, or of a shape that does not fit.
+    """
+    values: dict[str, Array] = {"dt": np.asarray(dt)}
+    given = dict(given or {})
+    unknown = sorted(set(given) - {p.name for p in spec.parameters})
+    if unknown:
+        raise RunError(f"'{unknown[0]}' is not a parameter of '{spec.name}'", hint="parameters: " + ", ".join(p.name for p in spec.parameters))
+    waiting = list(spec.parameters)
+    while waiting:  # an init may read other parameters, in any order
+        ready = [p for p in waiting if p.name in given or not (_reads(p) - set(values))]
+        if not ready:
+            raise SpecError(f"the inits of {', '.join(p.name for p in waiting)} read each other", place=waiting[0].place)
+        for p in ready:
+            values[p.name] = _given(p, given[p.name], size) if p.name in given else _declared(p, values, size, rng, dt)
+            check_domain(p, values[p.name], values)
+        waiting = [p for p in waiting if p not in ready]
+    return {k: v for k, v in values.items() if k != "dt"}
+
+
+def _reads(p: ParameterDecl) -> set[str]:
+    from neuroode.expr.nodes import names
+
+    trees = [p.init, *_leaves(p.value), *p.bounds]
+    return set().union(*(names(t) for t in trees if t is not None)) - {"pi", "i", "inf"}
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [] if value is None else [value]
+
+
+def _given(p: ParameterDecl, value: Any, size: tuple[int, ...]) -> Array:
+    return fit(p, np.asarray(value, dtype=complex if p.type == "complex" else float), size)
+
+
+def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
+    """Broadcast a value to the parameter's shape.
+
+    Raises:
+        RunError: it does not fit.
+    """
+    shape = level_shape(p, size)
+    try:
+        return np.array(np.broadcast_to(value, shape))
+    except ValueError as error:
+        raise RunError(f"parameter '{p.name}' has shape {shape}, found {np.shape(value)}") from error
+
+
+def _declared(p: ParameterDecl, values: Mapping[str, Array], size: tuple[int, ...], rng: np.random.Generator, dt: float) -> Array:
+    kind = complex if p.type == "complex" else float
+    if p.init is None:
+        return fit(p, np.asarray(_literal(p.value, values), kind), size)
+    shape = level_shape(p, size)
+    drawn = np.array(np.broadcast_to(evaluate(p.init, values, rng, shape), shape), kind)
+    if not any(isinstance(n, Call) and n.name in DRAWS for n in walk(p.init)):
+        return drawn
+    for _ in range(RETRIES):  # draws outside the domain are drawn again
+        bad = ~inside(p, drawn, values)
+        if not bad.any():
+            return drawn
+        again = np.array(np.broadcast_to(evaluate(p.init, values, rng, shape), shape), kind)
+        drawn = np.where(bad, again, drawn)
+    raise SpecError(f"parameter '{p.name}': {RETRIES} draws in a row fall outside its domain {p.domain}", place=p.place)
+
+
+def _literal(value: Any, values: Mapping[str, Array]) -> Any:
+    if isinstance(value, tuple):
+        return [_literal(v, values) for v in value]
+    return evaluate(value, values)[()]
+
+
+def bounds(p: ParameterDecl, values: Mapping[str, Array | float]) -> tuple[float, float]:
+    """Lower and upper bound of a real domain."""
+    kind = p.domain.partition("(")[0]
+    if kind == "interval":
+        low, high = (float(np.real(evaluate(b, values))) for b in p.bounds)
+        return low, high
+    fixed = {"positive": (0.0, np.inf), "nonnegative": (0.0, np.inf), "unit": (0.0, 1.0)}
+    return fixed.get(kind, (-np.inf, np.inf))
+
+
+def inside(p: ParameterDecl, value: Array, values: Mapping[str, Array | float]) -> Array:
+    if p.type == "complex":
+        return np.isfinite(value)
+    low, high = bounds(p, values)
+    above = value > low if p.domain == "positive" else value >= low
+    return above & (value <= high)
+
+
+def check_domain(p: ParameterDecl, value: Array, values: Mapping[str, Array | float]) -> None:
+    """Raise SpecError with the first value outside the domain."""
+    bad = ~inside(p, value, values)
+    if bad.any():
+        first = np.asarray(value)[bad][0] if np.ndim(value) else np.asarray(value)[()]
+        kind = p.domain if p.domain in ("positive", "nonnegative") else f"in {p.domain}"
+        raise SpecError(f"parameter '{p.name}': {first:g} is not {kind}", place=p.place)
+
+
+def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) -> dict[str, Any]:
+    """Constrained values by slot name of a program, in a form that broadcasts against *size*."""
+    rows: dict[str, Any] = {}
+    for p in spec.parameters:
+        value = spread(values[p.name], p, size)
+        rows |= {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag} if p.type == "complex" else {f"p.{p.name}": value}
+    return rows
+
+
+def interpreter_parameters(
+    spec: NeuronSpec, program: Program, dt: float, size: tuple[int, ...], seed: int, given: Mapping[str, Any]
+) -> dict[str, Array]:
+    """What the interpreter wants: every slot of the program, and dt."""
+    values = initial_values(spec, dt, size, np.random.default_rng(seed), given)
+    return slots(spec, values, size) | {"dt": np.asarray(dt)}
+
+
+def joined(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts `z.re`, `z.im` as one complex array `z`."""
+    rows: dict[str, Any] = {}
+    for name, value in trace.items():
+        if name.endswith(".re"):
+            rows[name[:-3]] = value + 1j * trace[name[:-3] + ".im"]
+        elif not name.endswith(".im"):
+            rows[name] = value
+    return rows
