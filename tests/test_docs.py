@@ -30,6 +30,13 @@ def blocks(page: Path) -> list[Block]:
     return [Block(m[1], text[: m.start(2)].count("\n") + 1, m[2]) for m in found]
 
 
+def given(page: Path, folder: Path) -> None:
+    """Write the files of a page: yaml blocks that begin with `# NAME.yaml`."""
+    for block in blocks(page):
+        if block.language == "yaml" and (name := re.match(r"# (\w+\.yaml)\n", block.code)):
+            (folder / name[1]).write_text(block.code[name.end() :], encoding="utf-8")
+
+
 def _having(language: str) -> list[Path]:
     return [page for page in PAGES if any(b.language == language for b in blocks(page))]
 
@@ -42,6 +49,7 @@ def _name(page: Path) -> str:
 def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One namespace a page. Blank lines in front make a traceback name the line of the page."""
     monkeypatch.chdir(tmp_path)
+    given(page, tmp_path)
     names = {"__name__": page.stem}
     for block in blocks(page):
         if block.language == "python":
@@ -54,8 +62,7 @@ def test_console(
 ) -> None:
     """`$ neuroode ...` prints what stands below it; `...` stands for any lines."""
     monkeypatch.chdir(tmp_path)
-    for file in (ROOT / "docs").glob("*.yaml"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    given(page, tmp_path)
     for block in blocks(page):
         if block.language == "console":
             for command, expected in _calls(block.code):

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     results = [_check(file) for file in args.files]
     if args.json:
-        print(json.dumps([asdict(r) | {"ok": not r.error} for r in results], indent=2))
+        print(json.dumps([asdict(r) | {"ok": not r.error, "error": r.error or None} for r in results], indent=2))
     else:
         _report(results)
     return 2 if any(r.error for r in results) else int(any(not r.holds for r in results))

@@ -8,12 +8,13 @@ import numpy as np
 
 from neuroode._errors import NeuroodeError
 from neuroode.cli.reads import Names, direct, lag
-from neuroode.expr.evaluate import evaluate
+from neuroode.expr.evaluate import DRAWS, evaluate
+from neuroode.expr.nodes import Call, walk
 from neuroode.expr.show import show
 from neuroode.program.values import initial_values
 from neuroode.spec.types import Equation, NeuronSpec
 
-DRAWS = 1000
+NEURONS = 1000  # drawn, where an init draws at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,18 @@ def verdicts(spec: NeuronSpec) -> list[Verdict]:
 def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:
     """Parameters, dt and the definitions that read nothing else, for a row of drawn neurons."""
     step = float(spec.dt.value) if spec.dt else 1.0
-    values = initial_values(spec, step, (DRAWS,), np.random.default_rng(0)) | {"dt": np.asarray(step)}
+    size = (NEURONS,) if _draws(spec) else ()
+    values = initial_values(spec, step, size, np.random.default_rng(0)) | {"dt": np.asarray(step)}
     names = Names(spec)
     for name, reads in names.inside.items():  # in order of dependency
         if not reads:
             values[name] = evaluate(names.definitions[name].rhs, values)
     return values
+
+
+def _draws(spec: NeuronSpec) -> bool:
+    nodes = (node for p in spec.parameters if p.init is not None for node in walk(p.init))
+    return any(isinstance(node, Call) and node.name in DRAWS for node in nodes)
 
 
 def notes(spec: NeuronSpec) -> list[str]:
