@@ -113,9 +113,9 @@ class Neuron:
         Raises:
             Unsupported: no such target.
         """
-        from neuroode.nn.export import export
+        from neuroode.emit.export import export
 
-        return export(self, target, self.step_length(dt), method)
+        return export(self.spec, self.program(dt, method=method), target, self.step_length(dt))
 
     def torch(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> NeuronLayer:
         """A `torch.nn.Module` of *size* neurons (`neuroode.nn.layer_torch.NeuronLayer` lists the options)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroode._errors import RunError, SpecError
+from neuroode._errors import RunError, SpecError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Call, walk
 from neuroode.expr.units import scale_and_dimension
@@ -17,6 +17,24 @@ from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
 Array = np.ndarray
 DRAWS = ("uniform", "normal", "log_uniform", "log_normal")
 RETRIES = 1000
+
+
+#: domain -> transform, where none is declared
+BY_DOMAIN = {"positive": "softplus", "nonnegative": "abs", "unit": "sigmoid", "interval": "sigmoid", "real": "none"}
+TRANSFORMS = ("softplus", "abs", "sigmoid", "none", "exp", "relu", "tanh", "project")
+
+
+def transform_name(p: ParameterDecl) -> str:
+    """The transform of a parameter, by its domain if it declares none.
+
+    Raises:
+        Unsupported: a domain over axes.
+    """
+    domain = p.domain.partition("(")[0]
+    name = p.transform or BY_DOMAIN.get(domain, domain)
+    if domain not in BY_DOMAIN or name not in TRANSFORMS:
+        raise Unsupported(f"parameter '{p.name}': the domain {p.domain} is not lowered yet")
+    return name
 
 
 def as_step(spec: NeuronSpec, dt: Any) -> float:

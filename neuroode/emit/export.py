@@ -1,0 +1,28 @@
+"""Stand-alone sources: what `neuroode emit` writes."""
+
+from __future__ import annotations
+
+from neuroode._errors import Unsupported
+from neuroode.emit.standalone import standalone_torch
+from neuroode.program.adjoint import adjoint
+from neuroode.program.types import Program
+from neuroode.spec.types import NeuronSpec
+
+TARGETS = ("torch", "c")
+LATER = ("jax", "triton")
+
+
+def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
+    """Source text that runs without neuroode.
+
+    Raises:
+        Unsupported: an unknown target, or one that is not there yet.
+    """
+    if target == "torch":
+        return standalone_torch(spec, program, dt)
+    if target == "c":
+        from neuroode.emit.c import emit_c
+
+        return emit_c(program, adjoint(program), "float64", standalone=True)
+    what = "not there yet" if target in LATER else "unknown"
+    raise Unsupported(f"target '{target}' is {what}", hint="choose among " + ", ".join(TARGETS))

@@ -1,0 +1,80 @@
+"""Reference values for an emitted source: a short run of the interpreter, and a few of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuroode.program.interpret import gradients, run
+from neuroode.program.types import Program
+from neuroode.program.values import initial_values, slots
+from neuroode.spec.types import NeuronSpec
+
+STEPS, NEURONS = 40, 3
+COUNTS = (("output", 6), ("state", 7), ("gradient", 7))  # 20 in all
+SCALES = 4.0 ** np.arange(-2, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Constrained parameter values, inputs (T, 1, N) by name, and (kind, name, index, value) rows."""
+
+    values: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    rows: tuple[tuple[str, str, tuple[int, ...], float], ...]
+
+
+def reference(spec: NeuronSpec, program: Program, dt: float) -> Reference:
+    """Run the interpreter on seeded inputs that make the neuron fire if it can, with a loss of sum(weight * outputs)."""
+    values = initial_values(spec, dt, (NEURONS,), np.random.default_rng(0))
+    parameters = slots(spec, values, (NEURONS,)) | {"dt": np.asarray(dt)}
+    inputs = _lively_inputs(spec, program, parameters)
+    result = run(program, parameters, inputs)
+    seeds = {n: weights(o.shape) for n, o in result.outputs.items()}
+    found = gradients(program, parameters, result, seeds)
+    arrays = {
+        "output": result.outputs,
+        "state": {s.name: result.trace[s.name] for s in program.carry if s.name in result.trace},
+        "gradient": {f"x.{n}": g for n, g in found.inputs.items()} | found.parameters,
+    }
+    rows = tuple(row for kind, count in COUNTS for row in _sample(kind, arrays[kind], count))
+    return Reference(values, inputs, rows)
+
+
+def weights(shape: tuple[int, ...]) -> np.ndarray:
+    """Weights of the loss: cos(0, 1, 2, ...) in the order of memory."""
+    return np.cos(np.arange(np.prod(shape))).reshape(shape)
+
+
+def _lively_inputs(spec: NeuronSpec, program: Program, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Uniform draws, scaled so that between 5 and 50 % of the steps have an event, or the largest scale below."""
+    draws = {n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, (STEPS, 1, NEURONS)) for i, n in enumerate(program.inputs)}
+    events = {e.name for e in spec.events}
+    best, distance = draws, np.inf
+    for scale in SCALES if events else (1.0,):
+        scaled = {n: np.round(scale * x, 3) for n, x in draws.items()}
+        trace = run(program, parameters, scaled).trace
+        rates = [float(np.mean(trace[e])) for e in events]
+        off = max((abs(r - 0.25) for r in rates), default=0.0)
+        if off < distance:
+            best, distance = scaled, off
+    return best
+
+
+def _sample(kind: str, arrays: Mapping[str, np.ndarray], count: int) -> list[tuple[str, str, tuple[int, ...], float]]:
+    """`count` entries spread over the arrays, nonzero ones first."""
+    rows = []
+    for k in range(count):
+        name = list(arrays)[k % len(arrays)] if arrays else ""
+        if not name:
+            return []
+        flat = np.ravel(arrays[name])
+        lively = np.flatnonzero(flat) if np.any(flat) else np.arange(flat.size)
+        if kind == "output" and k % 2:  # silent steps are worth a check too
+            lively = np.arange(flat.size)
+        at = int(lively[(2 * k + 1) * len(lively) // (2 * count)])
+        index = tuple(int(i) for i in np.unravel_index(at, arrays[name].shape))
+        rows.append((kind, name, index, float(flat[at])))
+    return rows

@@ -1,0 +1,160 @@
+"""One torch file: the emitted program, a module around it, and reference values with which it compares itself."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import numpy as np
+
+from neuroode.emit.python_torch import torch_source
+from neuroode.emit.reference import Reference, reference
+from neuroode.expr.show import show
+from neuroode.program.types import Program
+from neuroode.program.values import bounds, transform_name
+from neuroode.spec.types import NeuronSpec, ParameterDecl
+
+HEADER = '''"""{title}
+
+Written by neuroode from these equations (step {dt:g}):
+
+{equations}
+
+`python THIS_FILE` compares the module with {count} reference values of a float64 interpreter.
+"""
+'''
+
+MODULE = '''
+class Neuron(torch.nn.Module):
+    """*size* neurons. `values` replaces constrained parameter values; the defaults are those of the declaration.
+
+    forward: x (T, B, size), or a tuple of such, one per input {inputs} -> (outputs, carry).
+    """
+
+    def __init__(self, size, values=None, dt=DT, dtype=torch.float32):
+        super().__init__()
+        self.size, self.dt, self.raw = size, dt, torch.nn.ParameterDict()
+        for name, (default, level, trained, transform, bounds) in PARAMETERS.items():
+            value = torch.as_tensor((values or {{}}).get(name, default), dtype=torch.float64)
+            if level != "layer" and value.dim() and len(value) != size:
+                value = value.repeat(size // len(value) + 1)[:size]
+            stored = INVERSE[transform](value, bounds) if trained else value
+            self.raw[name + ":"] = torch.nn.Parameter(stored.to(dtype), requires_grad=trained)
+
+    def values(self):
+        """Every parameter in constrained form, float64."""
+        rows = {{}}
+        for name, (_, _, trained, transform, bounds) in PARAMETERS.items():
+            raw = self.raw[name + ":"].double()
+            rows[name] = FORWARD[transform](raw, bounds) if trained else raw
+        return rows
+
+    def forward(self, x, carry=None, trace=False):
+        inputs = x if isinstance(x, tuple) else (x,)
+        like = inputs[0]
+        coefficients, inits = prologue(self.values(), torch.tensor(self.dt, dtype=torch.float64))
+        coefficients = tuple(c.to(like.dtype) for c in coefficients)
+        if carry is None:
+            carry = tuple(v.to(like.dtype).expand(like.shape[1:]) for v in inits)
+        rows, traces = [], []
+        for now in zip(*(i.unbind(0) for i in inputs)):
+            out, carry, seen = step(coefficients, carry, now)
+            rows.append(out)
+            traces.append(seen)
+        outputs = tuple(torch.stack([o.expand(like.shape[1:]) for o in column]) for column in zip(*rows))
+        outputs = outputs[0] if len(outputs) == 1 else outputs
+        if not trace:
+            return outputs, carry
+        return outputs, carry, tuple(torch.stack([s.expand(like.shape[1:]) for s in column]) for column in zip(*traces))
+'''
+
+CHECK = '''
+def compare():
+    """Run on the reference inputs in float64: (kind, name, index, expected, found, difference) per reference value.
+
+    The loss is the sum of cos(0, 1, 2, ...) times the outputs; differences are relative to the largest value of an array.
+    """
+    module = Neuron(len(next(iter(INPUTS.values()))[0][0]), dtype=torch.float64)
+    values = {n: v.detach().requires_grad_(v.requires_grad) for n, v in module.values().items()}
+    module.values = lambda: values  # gradients of the constrained values
+    x = tuple(torch.tensor(rows, dtype=torch.float64, requires_grad=True) for rows in INPUTS.values())
+    outputs, _, seen = module(x, trace=True)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    sum((torch.cos(torch.arange(o.numel(), dtype=o.dtype)).reshape(o.shape) * o).sum() for o in outputs).backward()
+    found = {("output", n): o for n, o in zip(OUTPUTS, outputs)} | {("state", n): s for n, s in zip(TRACE, seen)}
+    found |= {("gradient", "x." + n): i.grad for n, i in zip(INPUTS, x)}
+    found |= {("gradient", "p." + n): v.grad for n, v in values.items() if v.grad is not None}
+    rows = []
+    for kind, name, index, expected in REFERENCE:
+        array = found[kind, name].detach()
+        got = array[index].item()
+        rows.append((kind, name, index, expected, got, abs(got - expected) / max(array.abs().max().item(), 1e-300)))
+    return rows
+
+
+if __name__ == "__main__":
+    checked = compare()
+    for kind, name, index, expected, got, difference in checked:
+        print(f"{kind:8} {name + str(list(index)):24} expected {expected: .12g}  found {got: .12g}  difference {difference:.1e}")
+    good = sum(row[-1] <= 1e-11 for row in checked)
+    print(f"{good} of {len(checked)} reference values agree; largest difference {max(row[-1] for row in checked):.1e}")
+    raise SystemExit(0 if good == len(checked) else 1)
+'''
+
+
+def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
+    """The text of the file."""
+    found = reference(spec, program, dt)
+    module = MODULE.format(inputs=", ".join(program.inputs))
+    return "\n\n".join(part.strip("\n") for part in (_header(spec, dt, found), torch_source(program), _transforms(), _data(spec, program, dt, found), module, CHECK)) + "\n"
+
+
+def _header(spec: NeuronSpec, dt: float, found: Reference) -> str:
+    title = f"{spec.name}: {spec.about}" if spec.about else spec.name
+    text = "\n".join(f"    {_left(e)} = {show(e.rhs)}" for e in spec.equations)
+    return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
+
+
+def _left(e: object) -> str:
+    kind, name, order = e.kind, e.name, e.order  # type: ignore[attr-defined]
+    if kind == "flow":
+        return f"d{name}/dt" if order == 1 else name + "'" * order
+    return f"{name}[t]" if kind == "map" else name
+
+
+def _plain(text: str) -> str:
+    """A text of the model inside our docstring: no quotes or escapes that could end it."""
+    return text.replace("\\", "/").replace('"""', "'''")
+
+
+def _transforms() -> str:
+    text = resources.files("neuroode.solvers.on_torch").joinpath("transforms_torch.py").read_text("utf-8")
+    return text.partition("import torch\n")[2]
+
+
+def _data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
+    parameters = {k: v for p in spec.parameters for k, v in _parameter(p, found, dt)}
+    lines = [f"    {json.dumps(k)}: {v!r}," for k, v in parameters.items()]
+    rows = [f"    {row!r}," for row in found.rows]
+    inputs = [f"    {json.dumps(n)}: {x.tolist()!r}," for n, x in found.inputs.items()]
+    return "\n".join(
+        [
+            f"DT = {dt!r}",
+            f"OUTPUTS = {[n for n, _ in program.outputs]!r}",
+            f"TRACE = {[n for n, _ in program.trace]!r}",
+            "", "# name: (value, one per what, trained, transform, bounds)", "PARAMETERS = {", *lines, "}",
+            "", "# inputs of the comparison, (T, B, N)", "INPUTS = {", *inputs, "}",
+            "", "# kind, name, index, value by the interpreter", "REFERENCE = [", *rows, "]",
+        ]
+    )  # fmt: skip
+
+
+def _parameter(p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str, tuple]]:
+    level = next((x for x in p.per if x in ("channel", "neuron")), "layer")
+    value = found.values[p.name]
+    if p.type == "complex":
+        parts = (("re", value.real), ("im", value.imag))
+        return [(f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (-np.inf, np.inf))) for k, v in parts]
+    limits = bounds(p, found.values | {"dt": np.asarray(dt)})
+    finite = tuple(x if np.isfinite(x) else 0.0 for x in limits)  # only sigmoid and tanh read them, and theirs are finite
+    return [(p.name, (value.tolist(), level, p.trainable, transform_name(p), finite))]
