@@ -19,12 +19,13 @@ def literal_value(node: Expr) -> float | None:
             return float(each.value)
         if any(b is None for b in below) or not isinstance(each, Neg | Binary):
             return None
-        return _apply(each, *below)  # type: ignore[arg-type]
+        return apply(each, *below)  # type: ignore[arg-type]
 
     return fold(node, combine)
 
 
-def _apply(node: Neg | Binary, left: float, right: float = 0.0) -> float:
+def apply(node: Neg | Binary, left: float, right: float = 0.0) -> float:
+    """The value of one operation; infinity where there is none. A broken power is that of the magnitude."""
     if isinstance(node, Neg):
         return -left
     try:
@@ -37,7 +38,7 @@ def _apply(node: Neg | Binary, left: float, right: float = 0.0) -> float:
                 return left * right
             case "/":
                 return left / right
-        return abs(left) ** right
+        return left**right if right.is_integer() else abs(left) ** right
     except (OverflowError, ZeroDivisionError):
         return math.inf
 

@@ -11,6 +11,7 @@ from neuroode.expr.origin import Origin
 MAX_FILE = 256_000
 MAX_LEVELS = 32
 _BLOCK_HEADER = re.compile(r"(?:^|[:\-?]\s+)[|>][+\-0-9]*\s*(?:#.*)?$")
+_MERGE = re.compile(r"(\"<<\"|'<<'|<<)\s*:")
 _REFUSED = {"&": "an anchor", "*": "an alias", "!": "a tag"}
 _STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ufeff]")
 
@@ -92,7 +93,7 @@ def _check_start(scan: _Scan, row: int, line: str, at: int) -> None:
     if found:
         hint = "write the value out" if line[at] != "!" else "write it without '!'"
         raise scan.refuse(row, at + 1, f"'{line[at : at + 12].split()[0]}' is {found}, which is not allowed", hint)
-    if re.match(r"(\"<<\"|'<<'|<<)\s*:", line[at:]):
+    if _MERGE.match(line, at):
         raise scan.refuse(row, at + 1, "the merge key '<<' is not allowed", "use extends:")
 
 

@@ -42,11 +42,13 @@ def names_of(node: Tree | None, what: str) -> tuple[str, ...]:
     if node is None:
         return ()
     found = [text_of(item, f"an entry of {what}") for item in items(node)]
+    seen: set[str] = set()
     for item, name in zip(items(node), found, strict=True):
         if not _NAME.fullmatch(name.rstrip("'")):
             refuse(item, f"'{name[:60]}' in {what} is not a name")
-        if found.count(name) > 1:
+        if name in seen:
             refuse(item, f"'{name}' stands twice in {what}", "keep one")
+        seen.add(name)
     return tuple(found)
 
 
@@ -197,7 +199,7 @@ def _domain(node: Tree | None, what: str) -> tuple[str, tuple[Expr, ...]]:
 
 def axes(node: Tree | None) -> tuple[AxisDecl, ...]:
     """The declared axes: a size, another axis, or `time`."""
-    return tuple(AxisDecl(name=name, size=_size(name, value)) for name, _, value in named(node, "axes"))
+    return tuple(AxisDecl(name=name, size=_size(name, value), place=key.place) for name, key, value in named(node, "axes"))
 
 
 def _size(name: str, node: Tree) -> int | str:
@@ -208,18 +210,18 @@ def _size(name: str, node: Tree) -> int | str:
 
 def noise(node: Tree | None) -> tuple[NoiseDecl, ...]:
     """The declared noise streams."""
-    return tuple(_noise(name, value) for name, _, value in named(node, "noise"))
+    return tuple(_noise(name, key, value) for name, key, value in named(node, "noise"))
 
 
-def _noise(name: str, node: Tree) -> NoiseDecl:
+def _noise(name: str, key: Scalar, node: Tree) -> NoiseDecl:
     what = f"noise '{name}'"
     if not isinstance(node, Map):
-        return NoiseDecl(name=name, kind=choice(node, what, schema.NOISE_KINDS))
+        return NoiseDecl(name=name, kind=choice(node, what, schema.NOISE_KINDS), place=key.place)
     fields = fields_of(node, schema.NOISE, what)
     if "kind" not in fields:
         refuse(node, f"{what} has no kind", "write kind: uniform or kind: normal")
     kind = choice(fields["kind"], f"kind of {what}", schema.NOISE_KINDS)
-    return NoiseDecl(name=name, kind=kind, axes=names_of(fields.get("axes"), f"axes of {what}"))
+    return NoiseDecl(name=name, kind=kind, axes=names_of(fields.get("axes"), f"axes of {what}"), place=key.place)
 
 
 def operators(node: Tree | None) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,8 @@ from neuroode._errors import Place, SpecError
 from neuroode.expr.origin import Origin
 from neuroode.spec.schema import Key
 
+_MOST_COMPARED = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
@@ -62,7 +64,7 @@ def refuse(node: Tree, what: str, hint: str = "") -> NoReturn:
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """A hint that names the nearest known word, or `otherwise`."""
-    close = difflib.get_close_matches(word[:60], list(known), 1)
+    close = difflib.get_close_matches(word[:60], list(known)[:_MOST_COMPARED], 1)
     return f"did you mean '{close[0]}'?" if close else otherwise
 
 
@@ -142,7 +144,7 @@ def _unknown_key(node: Map, at: int, known: list[str]) -> NoReturn:
     before = node.entries[at - 1] if at else None
     if before and isinstance(before[1], Scalar) and not before[1].quoted and _is_open(before[1].text):
         whole = before[1].text
-        for name, value in node.entries[at:]:
+        for name, value in node.entries[at : at + 20]:
             empty = isinstance(value, Scalar) and not value.text
             whole += f", {name.text}" if empty else f", {name.text}: ..."
             if not _is_open(whole):

@@ -68,6 +68,7 @@ class ParameterDecl:
 class AxisDecl:
     name: str
     size: int | str  # a number, another axis, or "time"
+    place: Place = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class NoiseDecl:
     name: str
     kind: str  # uniform | normal
     axes: tuple[str, ...] = ()
+    place: Place = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

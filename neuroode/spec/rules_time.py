@@ -1,0 +1,130 @@
+"""Rules about time: lags, tables over time, whole-sequence axes, horizon."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from neuroode._errors import SpecError
+from neuroode.expr.nodes import Binary, Expr, Neg, Node, Num, Ref, fold, walk
+from neuroode.spec.quantities import literal
+from neuroode.spec.scope import Scope, Site
+
+LAGGED = ("input", "event", "state", "definition")
+Range = tuple[Fraction, Fraction] | None
+
+
+def lags(scope: Scope) -> None:
+    """Time indices stand where they may, look back by whole steps, and tables over time are read with one."""
+    for site, ref in scope.refs():
+        found = scope.names.get(ref.name)
+        if found is None:
+            continue
+        if ref.time:
+            _may_have_time(scope, site, ref)
+            _lag(scope, site, ref)
+        elif found.timed:
+            hint = f"write {ref.name}[{', '.join([*map(str, ref.indices), 't'])}]"
+            raise SpecError(f"{ref.name} varies with time", place=ref.mark.place, hint=hint)
+
+
+def _may_have_time(scope: Scope, site: Site, ref: Ref) -> None:
+    found = scope.names[ref.name]
+    assert ref.time is not None
+    if site.role in ("init", "value", "domain", "check", "duration", "order", "surrogate", "width"):
+        raise SpecError(f"{ref.name} has a time index in {site.what}", place=ref.mark.place, hint=f"write {ref.name}")
+    now = ref.time.lag == Num(Fraction(0))
+    if found.timed or found.kind == "noise":
+        if not now:
+            what = "is read by step" if found.timed else "is fresh each step"
+            raise SpecError(f"{ref.name} {what}", place=ref.mark.place, hint=f"write {ref.name}[t]")
+    elif found.kind not in LAGGED:
+        raise SpecError(f"{ref.name} is {found.a_kind} and does not vary with time", place=ref.mark.place,
+                        hint=f"write {ref.name}, or declare it with per: time")  # fmt: skip
+
+
+def _lag(scope: Scope, site: Site, ref: Ref) -> None:
+    assert ref.time is not None
+    lag = ref.time.lag
+    for node in walk(lag):
+        if isinstance(node, Ref) and not _is_whole(scope, node):
+            hint = "a lag is made of whole numbers, axes and constant integers"
+            raise SpecError(f"{node.name} in a time index is not a constant integer", place=node.mark.place, hint=hint)
+        if isinstance(node, Num) and (node.value.denominator != 1 or node.imaginary or node.unit):
+            raise SpecError("a lag counts whole steps", place=node.mark.place, hint="write x[t-1], or delay(x, 2 ms)")
+        if isinstance(node, Binary) and node.op not in ("+", "-", "*"):
+            raise SpecError(f"'{node.op}' in a time index", place=node.mark.place, hint="a lag may use + - and *")
+        if not isinstance(node, Ref | Num | Binary | Neg):
+            raise SpecError("a function in a time index", place=node.mark.place, hint="a lag may use + - and *")
+    reach = lag_range(scope, lag)
+    if reach and reach[0] < 0:
+        hint = f"write {ref.name}[t-1]; what comes later is not known yet"
+        if reach[0] != reach[1]:
+            hint = "choose the axis or an offset so that the lag is never negative"
+        raise SpecError(f"{ref.name} is read {-reach[0]} steps ahead", place=ref.mark.place, hint=hint)
+
+
+def _is_whole(scope: Scope, ref: Ref) -> bool:
+    if ref.name in scope.axes:
+        return True
+    p = scope.parameters.get(ref.name)
+    value = literal(p.value) if p and p.value is not None and not isinstance(p.value, tuple) else None
+    return bool(p and (p.type == "integer" or (value and value.value.denominator == 1 and not p.trainable)))
+
+
+def lag_range(scope: Scope, lag: Expr) -> Range:
+    """The least and the greatest value of a lag over its indices; None if unknown."""
+
+    def combine(node: Node, below: list[Range]) -> Range:
+        match node:
+            case Num():
+                return node.value, node.value
+            case Ref():
+                return _reach_of(scope, node)
+        if any(b is None for b in below):
+            return None
+        (a, b), (c, d) = below[0], below[-1]  # type: ignore[misc]
+        match node:
+            case Neg():
+                return -b, -a
+            case Binary(op="+"):
+                return a + c, b + d
+            case Binary(op="-"):
+                return a - d, b - c
+            case Binary(op="*"):
+                corners = [a * c, a * d, b * c, b * d]
+                return min(corners), max(corners)
+        return None
+
+    return fold(lag, combine)
+
+
+def _reach_of(scope: Scope, ref: Ref) -> Range:
+    if ref.name in scope.axes:
+        size = scope.size(ref.name)
+        return (Fraction(0), Fraction(size - 1)) if isinstance(size, int) else None
+    p = scope.parameters.get(ref.name)
+    value = literal(p.value) if p and p.value is not None and not isinstance(p.value, tuple) else None
+    return (value.value, value.value) if value else None
+
+
+def horizon(scope: Scope) -> None:
+    """Tables over time and time axes know their length."""
+    if scope.spec.horizon is not None:
+        return
+    for name in scope.names.values():
+        if name.timed or (name.kind == "axis" and scope.axes[name.name].size == "time"):
+            what = "per: time" if name.timed else "a time axis"
+            raise SpecError(f"'{name.name}' has {what}, but there is no horizon", place=name.place,
+                            hint="add horizon: 100, the number of steps")  # fmt: skip
+
+
+def whole_sequence(scope: Scope) -> None:
+    """What is read at every step of the sequence does not depend on states."""
+    for _, ref in scope.refs():
+        found = scope.names.get(ref.name)
+        if not found or found.kind not in ("state", "event", "noise") or len(ref.indices) != len(found.axes) + 1:
+            continue
+        if scope.size(str(ref.indices[-1])) == "time":
+            hint = "read inputs, or definitions of inputs, over the whole sequence"
+            raise SpecError(f"{ref.name} is {found.a_kind} and not known for the whole sequence",
+                            place=ref.mark.place, hint=hint)  # fmt: skip
