@@ -36,7 +36,7 @@ def _text(neuron: Neuron, args: argparse.Namespace) -> str:
     from neuroode.cli.timing import render, timing
 
     parts = [_head(neuron.spec), *_declared(neuron.spec), _section("timing of one step", render(timing(neuron.spec)))]
-    parts += [_section(title, _indented(text)) for title, text in _stages(neuron, args)]
+    parts += [_section(title, _indented(str(found))) for title, found in _stages(neuron, args)]
     return "\n\n".join(parts)
 
 
@@ -83,7 +83,7 @@ def _parameter_row(p: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
     return [shown.get(key, "") for key in keys] + ["yes" if p["trainable"] else "no"]
 
 
-def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """What the compiler finds. A construct that this version refuses ends the list with the reason."""
     steps: list[tuple[str, Callable[[], Any]]] = [("analysis", neuron.analyse)]
     steps.append(("discretization", lambda: neuron.discretize(dt=args.dt)))
@@ -91,9 +91,9 @@ def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, str
         steps.append(("plan", lambda: neuron.program(dt=args.dt).plan))
     for title, step in steps:
         try:
-            yield title, str(step())
+            yield title, step()
         except NeuroodeError as error:
-            yield title, str(error)
+            yield title, error
             return
 
 
@@ -103,7 +103,12 @@ def _data(neuron: Neuron, args: argparse.Namespace) -> dict[str, Any]:
     from neuroode.cli.declaration import as_json
     from neuroode.cli.timing import timing
 
-    return {**as_json(neuron.spec), "timing": asdict(timing(neuron.spec)), **dict(_stages(neuron, args))}
+    found = {title: _plain(value) for title, value in _stages(neuron, args)}
+    return {**as_json(neuron.spec), "timing": asdict(timing(neuron.spec)), **found}
+
+
+def _plain(found: Any) -> Any:
+    return found.to_json() if hasattr(found, "to_json") else {"text": str(found)}
 
 
 def _section(title: str, body: str) -> str:

@@ -28,12 +28,14 @@ def test_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_is_the_same_in_data(capsys: pytest.CaptureFixture[str]) -> None:
-    data = json.loads(printed(capsys, "brf", "--json"))
+    data = json.loads(printed(capsys, "brf", "--json", "--plan"))
     assert data["name"] == "brf"
     assert data["equations"][2] == "du/dt = (b + i*omega)*u + I : complex"
     assert data["parameters"][0]["domain"] == "interval(0, 1/dt)"
     assert [stage["title"] for stage in data["timing"]["stages"]][1] == "flow"
-    assert {"analysis", "discretization"} <= data.keys()
+    assert data["analysis"]["blocks"][0]["states"] == ["u"]
+    assert data["discretization"][0]["method"] == "euler"
+    assert data["plan"]
 
 
 def test_a_path_and_a_deviation(capsys: pytest.CaptureFixture[str]) -> None:
