@@ -224,7 +224,9 @@ def _coefficient(parser: Parser) -> Expr:
     while not (level == 0 and parser.tokens[stop].text == "*" and _at_operator(parser, stop - parser.at + 1)):
         token = parser.tokens[stop]
         level += (token.text in ("(", "[")) - (token.text in (")", "]"))
-        if token.kind in ("end", "stop") or token.text == "=" or (level == 0 and token.text == "+"):
+        if token.kind in ("end", "stop") or token.text == "=" or (
+            level == 0 and token.text in ("+", "-") and stop > parser.at
+        ):
             parser.at = stop
             parser.fail("expected '* D^alpha'", "write c*D^alpha v, with brackets around a sum")
         stop += 1

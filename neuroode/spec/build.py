@@ -39,7 +39,7 @@ def collect(tree: Map, source: str = "") -> NeuronSpec:
             refuse(tree, f"the key '{key}' is missing", f"add {key}: ...")
     statements = _statements(top["equations"])
     declared = sections.states(top.get("states"))
-    fired = events(top, _taken(top, statements))
+    fired = events(top, taken(top, statements))
     outputs = _outputs(top.get("outputs"))
     checks = tuple(_cond(item, "an entry of checks") for item in items(top["checks"])) if "checks" in top else ()
     reads = _reads(statements, fired, outputs, checks)
@@ -59,7 +59,10 @@ def collect(tree: Map, source: str = "") -> NeuronSpec:
         short_event="spike" in top, compat=_compat(top.get("compat")), outputs=outputs,
     )  # fmt: skip
     spec = _default_input(spec, "inputs" in top, reads)
-    return spec if outputs else replace(spec, outputs=_default_outputs(spec, tree))
+    if outputs:
+        return spec
+    _only_event(spec, tree)
+    return replace(spec, outputs=default_outputs(spec))
 
 
 def _choice(top: dict[str, Tree], key: str, allowed: tuple[str, ...]) -> str:
@@ -90,7 +93,7 @@ def _statements(node: Tree) -> list[Statement]:
     return found
 
 
-def _taken(top: dict[str, Tree], statements: list[Statement]) -> set[str]:
+def taken(top: dict[str, Tree], statements: list[Statement]) -> set[str]:
     """Names declared outside events."""
     found = {s.name for s in statements} | {s.name[1:] for s in statements if s.name.startswith("d")}
     for section in ("axes", "parameters", "states", "inputs", "noise", "operators"):
@@ -205,12 +208,18 @@ def _first_read(spec: NeuronSpec, name: str) -> Place:
     return Place(spec.source or "<model>")
 
 
-def _default_outputs(spec: NeuronSpec, tree: Map) -> tuple[tuple[str, Expr], ...]:
-    """The only event; without events the states."""
+def _only_event(spec: NeuronSpec, tree: Map) -> None:
+    """Refuse several events without outputs."""
     if len(spec.events) > 1:
-        names_ = ", ".join(e.name for e in spec.events)
+        found = ", ".join(e.name for e in spec.events)
         hint = f"add outputs: {spec.events[-1].name}"
-        refuse(tree.get("events") or tree, f"several events ({names_}) and no outputs", hint)
+        refuse(tree.get("events") or tree, f"several events ({found}) and no outputs", hint)
+
+
+def default_outputs(spec: NeuronSpec) -> tuple[tuple[str, Expr], ...]:
+    """What a neuron returns that does not say it: the only event; without events the states; nothing for several."""
+    if len(spec.events) > 1:
+        return ()
     if spec.events:
         event = spec.events[0]
         return ((event.name, Ref(event.name, indices=event.axes)),)
