@@ -34,11 +34,13 @@ def emit_c(
     """
     if dtype not in REAL:
         raise Unsupported(f"the C target computes in float32 or float64, not {dtype}")
-    del recurrent, standalone
-    loops = [step_loop(program, dtype), replay_loop(program, dtype), reverse_loop(program, adjoint, dtype)]
+    del standalone
+    replayed = (_output_index(program, recurrent[1]),) if recurrent else None
+    loops = [step_loop(program, dtype), replay_loop(program, dtype, replayed), reverse_loop(program, adjoint, dtype)]
+    frame = ["recurrent.h", "recurrent_forward.h", "recurrent_backward.h"] if recurrent else ["forward.h", "backward.h"]
     parts = [
-        _types(dtype), _base(), _maths([*program.body, *adjoint.assigns], dtype), _constants(program, adjoint, dtype),
-        text("calls.h"), *loops, text("forward.h"), text("backward.h"),
+        _types(dtype, recurrent), _base(), _maths([*program.body, *adjoint.assigns], dtype),
+        _constants(program, adjoint, dtype, recurrent), text("calls.h"), *loops, *map(text, frame),
     ]  # fmt: skip
     return _own_names("\n".join(p for p in parts if p), c_name(program.name))
 
@@ -57,8 +59,33 @@ def lanes_of_tile(program: Program, dtype: str) -> int:
     return lanes
 
 
-def _types(dtype: str) -> str:
-    return f"typedef {REAL[dtype]} real;\n#define REAL_IS_DOUBLE {int(dtype == 'float64')}\n#define RECURRENT 0\n"
+def _types(dtype: str, recurrent: tuple[str, str] | None) -> str:
+    return (
+        f"typedef {REAL[dtype]} real;\n"
+        f"#define REAL_IS_DOUBLE {int(dtype == 'float64')}\n"
+        f"#define RECURRENT {int(recurrent is not None)}\n"
+    )
+
+
+def _output_index(program: Program, name: str) -> int:
+    names = [n for n, _ in program.outputs]
+    if name not in names:
+        raise Unsupported(f"{program.name} has no output {name!r} to feed back", hint=f"its outputs: {', '.join(names)}")
+    return names.index(name)
+
+
+def _recurrent_constants(program: Program, adjoint: Adjoint, recurrent: tuple[str, str]) -> dict[str, int]:
+    source, output = recurrent
+    if source not in program.inputs:
+        raise Unsupported(f"{program.name} has no input {source!r}", hint=f"its inputs: {', '.join(program.inputs)}")
+    index = _output_index(program, output)
+    events = [event_output(program, e.name) for e in program.events]
+    return {
+        "RECURRENT_INPUT": program.inputs.index(source),
+        "RECURRENT_OUTPUT": index,
+        "RECURRENT_EVENT": events.index(index) if index in events else -1,
+        "KEEP_DRIVE": int(any(f"x.{source}" in a.args for a in adjoint.assigns)),
+    }
 
 
 def _base() -> str:
@@ -70,15 +97,19 @@ def _maths(assigns: list[Assign], dtype: str) -> str:
     return select(sections_of(assigns), (own, "maths.h"))
 
 
-def _constants(program: Program, adjoint: Adjoint, dtype: str) -> str:
+def _constants(program: Program, adjoint: Adjoint, dtype: str, recurrent: tuple[str, str] | None) -> str:
     lanes = lanes_of_tile(program, dtype)
     per_neuron = [int(c.level != "layer") for c in program.coefficients]
     level = {c.name: int(c.level != "layer") for c in program.coefficients}
     counts = {
         "N_INPUTS": len(program.inputs), "N_OUTPUTS": len(program.outputs), "N_CARRY": len(program.carry),
         "N_EVENTS": len(program.events), "N_COEFFICIENTS": len(per_neuron), "N_TRAINED": len(adjoint.coefficients),
-        "N_STATES": len(program.carry), "CHUNK": CHUNK, "LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry)))),
+        "N_STATES": len(program.carry) + (recurrent is not None), "CHUNK": CHUNK,
     }  # fmt: skip
+    if recurrent:
+        counts |= _recurrent_constants(program, adjoint, recurrent)
+    else:
+        counts |= {"LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry))))}
     outputs = [event_output(program, e.name) for e in program.events]
     return "\n".join([
         f"enum {{ {', '.join(f'{k} = {v}' for k, v in counts.items())} }};",

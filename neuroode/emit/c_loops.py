@@ -126,13 +126,14 @@ def step_loop(program: Program, dtype: str) -> str:
     )  # fmt: skip
 
 
-def replay_loop(program: Program, dtype: str, outputs: Sequence[int] = ()) -> str:
-    """The step again, with the events that were found then; only the next carry and the named outputs."""
+def replay_loop(program: Program, dtype: str, outputs: Sequence[int] | None) -> str:
+    """The step again, with the events that were found then: the next carry and, of a recurrent layer, these outputs."""
     rename = {value: f"e.{event}" for event, value in event_values(program).items()}
     assigns = _renamed(program.body, rename)
-    stores = [Store("out", i, rename.get(program.outputs[i][1], program.outputs[i][1])) for i in outputs]
+    graded = [i for i in outputs or () if program.outputs[i][1] not in rename]
+    stores = [Store("out", i, program.outputs[i][1]) for i in graded]
     stores += [Store("next", i, rename.get(v, v)) for i, (_, v) in enumerate(program.next)]
-    arrays = ("k", "x", "carry", "event_in", "next", *(["out"] if outputs else []))
+    arrays = ("k", "x", "carry", "event_in", "next", *([] if outputs is None else ["out"]))
     return _loop(
         program, dtype, "replay", "The same step with the events that it found: nothing is compared again.",
         arrays, assigns, stores,

@@ -1,7 +1,7 @@
 """Generated C kernels as differentiable torch operators.
 
-`compile_program` builds a kernel, `run` runs it over a sequence. Two operators serve every kernel; they find it by its
-key, so that they also work inside torch.compile.
+`compile_program` builds a kernel, `run` runs it over a sequence. Inside torch.compile two operators serve every kernel,
+which they find by its key; outside, an autograd function calls the same code with a fifth of their overhead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import c_void_p
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,13 +136,16 @@ def run(
     _check(kernel, inputs, coefficients, states, lengths, weights)
     if threads is None:
         threads = torch.get_num_threads() if steps * samples * neurons >= PARALLEL_WORK else 1
-    tracked = (*inputs, *coefficients, *states, *weights)
-    keep = torch.is_grad_enabled() and any(x.requires_grad for x in tracked)
-    found = kernel_forward(
-        kernel.key, [_rows(x) for x in inputs], list(coefficients), weights, states, lengths, threads, keep
-    )
+    groups = [_rows(x) for x in inputs], list(coefficients), weights, states
+    keep = torch.is_grad_enabled() and any(x.requires_grad for group in groups for x in group)
+    if torch.compiler.is_compiling():
+        found = kernel_forward(kernel.key, *groups, lengths, threads, keep)
+    elif keep:
+        found = _Sequence.apply(kernel, lengths, threads, tuple(map(len, groups)), *(x for g in groups for x in g))
+    else:
+        found = _forward(kernel, *groups, lengths, threads, keep=False)
     end = kernel.outputs + kernel.carry
-    return found[: kernel.outputs], found[kernel.outputs : end]
+    return list(found[: kernel.outputs]), list(found[kernel.outputs : end])
 
 
 def _check(
@@ -178,6 +181,115 @@ def _rows(x: Tensor) -> Tensor:
     return x if dense else x.contiguous()
 
 
+def _forward(
+    kernel: Kernel,
+    inputs: Sequence[Tensor],
+    coefficients: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    carry: Sequence[Tensor],
+    lengths: Tensor | None,
+    threads: int,
+    *,
+    keep: bool,
+) -> list[Tensor]:
+    """Outputs, the carry after the last step, and what the backward pass needs: checkpoints and event bits."""
+    inputs, start = [_rows(x) for x in inputs], [c.contiguous() for c in carry]
+    coefficients, weights = [c.contiguous() for c in coefficients], [w.contiguous() for w in weights]
+    found = _allocate(kernel, inputs, carry, lengths, keep)
+    outputs, last, kept = found[: kernel.outputs], found[kernel.outputs : -2], found[-2:]
+    words = [
+        *_shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
+        *_pointers(inputs), *_steps(inputs), *_pointers(start), *_pointers(outputs), *_pointers(last),
+        *(_pointers(kept) if keep else (0, 0)), *_weight_words(kernel, weights),
+    ]  # fmt: skip
+    _call(kernel.forward, words)
+    return found
+
+
+def _backward(
+    kernel: Kernel,
+    inputs: Sequence[Tensor],
+    coefficients: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    lengths: Tensor | None,
+    g_outputs: Sequence[Tensor | None],
+    g_last: Sequence[Tensor | None],
+    threads: int,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """Cotangents of inputs (empty where not wanted), trained coefficients, weights and carry."""
+    inputs, weights = [_rows(x) for x in inputs], [w.contiguous() for w in weights]
+    coefficients = [c.contiguous() for c in coefficients]
+    g_out = [None if g is None else _rows(g) for g in g_outputs]
+    g_end = [None if g is None else g.contiguous() for g in g_last]
+    found = _allocate_cotangents(kernel, inputs, coefficients, weights, wanted)
+    a, b = len(inputs), len(inputs) + len(kernel.trained)
+    c = b + len(weights)
+    words = [
+        *_shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
+        *_pointers(inputs), *_steps(inputs), *_pointers(kept), *_pointers(g_out), *_steps(g_out), *_pointers(g_end),
+        *(x.data_ptr() if w else 0 for x, w in zip(found[:a], wanted, strict=True)),
+        *_pointers(found[c:]), *_pointers(found[a:b]), *_weight_words(kernel, weights, found[b:c]),
+    ]  # fmt: skip
+    _call(kernel.backward, words)
+    return found
+
+
+class _Sequence(torch.autograd.Function):
+    """The operators below, for eager use."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, kernel: Kernel, lengths: Tensor | None, threads: int, counts: tuple[int, ...], *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        groups = _split(tensors, counts)
+        found = _forward(kernel, *groups, lengths, threads, keep=True)
+        ctx.call = kernel, lengths, threads, counts
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors[: sum(counts[:3])], *found[-2:])
+        return tuple(found[:-2])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        kernel, lengths, threads, counts = ctx.call
+        wanted = ctx.needs_input_grad[4 : 4 + counts[0]]
+        groups = _cotangents(kernel, counts, ctx.saved_tensors, lengths, grads, threads, wanted, _backward)
+        return None, None, None, None, *(g for group in groups for g in group)
+
+
+def _cotangents(
+    kernel: Kernel,
+    counts: Sequence[int],
+    saved: Sequence[Tensor],
+    lengths: Tensor | None,
+    grads: Sequence[Tensor | None],
+    threads: int,
+    wanted: Sequence[bool],
+    backward: Callable[..., list[Tensor]],
+) -> list[list[Tensor | None]]:
+    """Cotangents of inputs, coefficients, weights and carry, None where there is none."""
+    inputs, coefficients, weights, kept = _split(saved, (*counts[:3], 2))
+    end = kernel.outputs + kernel.carry
+    g_outputs, g_last = list(grads[: kernel.outputs]), list(grads[kernel.outputs : end])
+    found = backward(kernel, inputs, coefficients, weights, kept, lengths, g_outputs, g_last, threads, list(wanted))
+    sizes = (counts[0], len(kernel.trained), counts[2], kernel.carry)
+    g_inputs, trained, g_weights, g_carry = _split(found, sizes)
+    by_coefficient: list[Tensor | None] = [None] * counts[1]
+    for index, g in zip(kernel.trained, trained, strict=True):
+        by_coefficient[index] = g
+    return [[g if w else None for g, w in zip(g_inputs, wanted, strict=True)], by_coefficient, g_weights, g_carry]
+
+
+def _split(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[list[Any]]:
+    groups, start = [], 0
+    for count in counts:
+        groups.append(list(tensors[start : start + count]))
+        start += count
+    return groups
+
+
 @torch.library.custom_op("neuroode::kernel_forward", mutates_args=(), device_types="cpu")
 def kernel_forward(
     key: str,
@@ -189,24 +301,12 @@ def kernel_forward(
     threads: int,
     keep: bool,
 ) -> list[Tensor]:
-    """Outputs, the carry after the last step, and what the backward pass needs: checkpoints and event bits."""
-    kernel = _kernels[key]
-    inputs, start = [_rows(x) for x in inputs], [c.contiguous() for c in carry]
-    coefficients, weights = [c.contiguous() for c in coefficients], [w.contiguous() for w in weights]
-    shape = inputs[0].shape
-    found = _allocate(kernel, inputs, carry, lengths, keep)
-    outputs, last, kept = found[: kernel.outputs], found[kernel.outputs : -2], found[-2:]
-    words = [
-        *_shape_words(kernel, shape, threads, lengths), *_pointers(coefficients), *_pointers(inputs), *_steps(inputs),
-        *_pointers(start), *_pointers(outputs), *_pointers(last), *(_pointers(kept) if keep else (0, 0)),
-        *_weight_words(kernel, weights),
-    ]  # fmt: skip
-    _call(kernel.forward, words)
-    return found
+    """`_forward` of the kernel with this key."""
+    return _forward(_kernels[key], inputs, coefficients, weights, carry, lengths, threads, keep=keep)
 
 
 @kernel_forward.register_fake
-def _(key, inputs, coefficients, weights, carry, lengths, threads, keep):  # noqa: ANN001, ANN202, ARG001
+def _(key, inputs, coefficients, weights, carry, lengths, threads, keep):  # noqa: ARG001
     return _allocate(_kernels[key], inputs, carry, lengths, keep)
 
 
@@ -223,59 +323,34 @@ def kernel_backward(
     threads: int,
     wanted: list[bool],
 ) -> list[Tensor]:
-    """Cotangents of inputs (empty where not wanted), trained coefficients, weights and carry."""
-    kernel = _kernels[key]
-    inputs, shape = [_rows(x) for x in inputs], inputs[0].shape
-    coefficients, weights = [c.contiguous() for c in coefficients], [w.contiguous() for w in weights]
-    g_out = [None if g is None else _rows(g) for g in g_outputs]
-    g_end = [None if g is None else g.contiguous() for g in g_last]
-    found = _allocate_cotangents(kernel, inputs, coefficients, weights, wanted)
-    a, b = len(inputs), len(inputs) + len(kernel.trained)
-    c = b + len(weights)
-    words = [
-        *_shape_words(kernel, shape, threads, lengths), *_pointers(coefficients), *_pointers(inputs), *_steps(inputs),
-        *_pointers(kept), *_pointers(g_out), *_steps(g_out), *_pointers(g_end),
-        *(x.data_ptr() if w else 0 for x, w in zip(found[:a], wanted, strict=True)),
-        *_pointers(found[c:]), *_pointers(found[a:b]), *_weight_words(kernel, weights, found[b:c]),
-    ]  # fmt: skip
-    _call(kernel.backward, words)
-    return found
+    """`_backward` of the kernel with this key."""
+    return _backward(
+        _kernels[key], inputs, coefficients, weights, kept, lengths, g_outputs, g_last, threads, wanted
+    )  # fmt: skip
 
 
 @kernel_backward.register_fake
-def _(key, inputs, coefficients, weights, kept, lengths, g_outputs, g_last, threads, wanted):  # noqa: ANN001, ANN202, ARG001
+def _(key, inputs, coefficients, weights, kept, lengths, g_outputs, g_last, threads, wanted):  # noqa: ARG001
     return _allocate_cotangents(_kernels[key], inputs, coefficients, weights, wanted)
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
-    key, xs, coefficients, weights, _, lengths, threads, _ = inputs
-    kernel = _kernels[key]
-    ctx.key, ctx.threads, ctx.lengths = key, threads, lengths
-    ctx.counts = len(xs), len(coefficients), len(weights)
+    key, xs, coefficients, weights, carry, lengths, threads, _ = inputs
+    ctx.call = key, lengths, threads, (len(xs), len(coefficients), len(weights), len(carry))
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*xs, *coefficients, *weights, *output[kernel.outputs + kernel.carry :])
+    ctx.save_for_backward(*xs, *coefficients, *weights, *output[-2:])
 
 
-def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
-    kernel = _kernels[ctx.key]
-    a, b, c = ctx.counts
-    saved = list(ctx.saved_tensors)
-    inputs, coefficients, weights, kept = saved[:a], saved[a : a + b], saved[a + b : a + b + c], saved[a + b + c :]
-    wanted = list(ctx.needs_input_grad[1])
-    end = kernel.outputs + kernel.carry
-    found = kernel_backward(
-        ctx.key, inputs, coefficients, weights, kept, ctx.lengths,
-        list(grads[: kernel.outputs]), list(grads[kernel.outputs : end]), ctx.threads, wanted,
+def _operator_backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
+    key, lengths, threads, counts = ctx.call
+    groups = _cotangents(
+        _kernels[key], counts, ctx.saved_tensors, lengths, grads, threads, ctx.needs_input_grad[1],
+        lambda kernel, *rest: kernel_backward(kernel.key, *rest),
     )  # fmt: skip
-    by_coefficient: list[Tensor | None] = [None] * b
-    for index, g in zip(kernel.trained, found[a : a + len(kernel.trained)], strict=True):
-        by_coefficient[index] = g
-    rest = found[a + len(kernel.trained) :]
-    g_inputs = [g if w else None for g, w in zip(found[:a], wanted, strict=True)]
-    return None, g_inputs, by_coefficient, rest[:c], rest[c:], None, None, None
+    return None, *groups, None, None, None
 
 
-kernel_forward.register_autograd(_backward, setup_context=_setup_context)
+kernel_forward.register_autograd(_operator_backward, setup_context=_setup_context)
 
 
 def _allocate(
@@ -325,7 +400,8 @@ def _large(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _shape_words(kernel: Kernel, shape: torch.Size, threads: int, lengths: Tensor | None) -> tuple[int, ...]:
     steps, samples, neurons = shape
-    stream = shape.numel() * kernel.dtype.itemsize > cache_bytes()
+    arrays = 2 * (len(kernel.inputs) + kernel.outputs)  # of a training step, cotangents included
+    stream = shape.numel() * kernel.dtype.itemsize * arrays >= cache_bytes()
     if os.getpid() != kernel.process:
         threads = 1  # OpenMP does not survive a fork
     return steps, samples, neurons, threads, stream, 0 if lengths is None else lengths.data_ptr()

@@ -9,10 +9,23 @@ typedef struct {
     const real *coefficients[N_COEFFICIENTS];
 } BackwardWork;
 
-static _Thread_local BackwardWork backward_work __attribute__((aligned(64)));
 static const real no_cotangent[LANES];
 
+
 typedef double Sums[N_TRAINED][LANES];
+
+enum { AHEAD = 2 }; /* steps */
+
+/* Rows of a tile lie far apart, so the hardware does not foresee them. */
+static void prefetch(int64_t n, const real *row)
+{
+#if defined(__GNUC__)
+    for (int64_t j = 0; j < n; j += 64 / (int64_t)sizeof(real))
+        __builtin_prefetch(row + j);
+#else
+    (void)n, (void)row;
+#endif
+}
 
 /* Steps first..last-1 of a tile from the checkpoint before them: afterwards history[t - first] is the carry before t. */
 static void replay_chunk(const neuron_backward_call *call, BackwardWork *work, const Tile *tile, int64_t tiles,
@@ -25,8 +38,10 @@ static void replay_chunk(const neuron_backward_call *call, BackwardWork *work, c
         memcpy(work->history[0][i], call->checkpoints + (first / CHUNK * N_CARRY + i) * row + tile->first,
                (size_t)n * sizeof(real));
     for (int64_t t = first; t + 1 < last; t++) {
-        for (int i = 0; i < N_INPUTS; i++)
+        for (int i = 0; i < N_INPUTS; i++) {
             x[i] = call->inputs[i] + t * call->input_step[i] + tile->first;
+            prefetch(n, x[i] + (t + AHEAD < last ? AHEAD * call->input_step[i] : 0));
+        }
         for (int i = 0; i < N_CARRY; i++) {
             state[i] = work->history[t - first][i];
             next[i] = work->history[t - first + 1][i];
@@ -57,8 +72,11 @@ static void reverse_step(const neuron_backward_call *call, BackwardWork *work, c
         state[i] = work->history[t - first][i];
         g_carry[i] = work->g_carry[i];
     }
-    for (int i = 0; i < N_OUTPUTS; i++)
+    for (int i = 0; i < N_OUTPUTS; i++) {
         g_out[i] = call->g_outputs[i] ? call->g_outputs[i] + t * call->g_output_step[i] + tile->first : no_cotangent;
+        if (call->g_outputs[i])
+            prefetch(n, g_out[i] - (t - AHEAD >= first ? AHEAD * call->g_output_step[i] : 0));
+    }
     for (int i = 0; i < N_EVENTS; i++) {
         event[i] = work->event[i];
         unpack(n, call->bits + (t * N_EVENTS + i) * words + tile->word, event[i]);
@@ -99,10 +117,12 @@ static void backward_chunk(const neuron_backward_call *call, BackwardWork *work,
             sums[i][j] += work->sums[i][j];
 }
 
-static void backward_tiles(const neuron_backward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi,
-                           Sums *sums)
+static int backward_tiles(const neuron_backward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi,
+                          Sums *sums)
 {
-    BackwardWork *work = &backward_work;
+    BackwardWork *work = lines(sizeof *work);
+    if (!work)
+        return 1;
     const unsigned old = denormals_off();
     expand_coefficients(call->neurons, call->coefficients, work->rows, work->coefficients);
     for (int64_t first = (call->steps - 1) / CHUNK * CHUNK; call->steps && first >= 0; first -= CHUNK)
@@ -110,6 +130,8 @@ static void backward_tiles(const neuron_backward_call *call, const Tile *tiles, 
             backward_chunk(call, work, tiles + i, count, first, sums[i]);
     stream_end();
     denormals_restore(old);
+    free(work);
+    return 0;
 }
 
 /* The sums of all tiles, in the order of the tiles, as (neurons) or one number. */
@@ -147,13 +169,13 @@ int neuron_backward(const neuron_backward_call *call)
     }
 #if defined(_OPENMP)
     if (!failed && threads > 1) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(|| : failed)
         for (int64_t i = 0; i < threads; i++)
-            backward_tiles(call, tiles, count, count * i / threads, count * (i + 1) / threads, sums);
+            failed = failed || backward_tiles(call, tiles, count, count * i / threads, count * (i + 1) / threads, sums);
     }
 #endif
     if (!failed && (!PARALLEL || threads <= 1))
-        backward_tiles(call, tiles, count, 0, count, sums);
+        failed = backward_tiles(call, tiles, count, 0, count, sums);
     failed = failed || add_tiles(call, tiles, count, sums);
     free(sums);
     free(tiles);

@@ -47,6 +47,12 @@ static void denormals_restore(unsigned old)
 #endif
 }
 
+/* Memory that starts a cache line. */
+static void *lines(size_t size)
+{
+    return aligned_alloc(64, (size + 64) / 64 * 64);
+}
+
 /*: pack */
 /* Bit j of `words` is set where row[j] is not 0, for the n lanes of a row. */
 static void pack(long n, const real *row, uint64_t *words)
@@ -83,12 +89,19 @@ static void pack(long n, const real *row, uint64_t *words)
 }
 
 /*: unpack */
-/* The inverse of `pack`: 0.0 and 1.0. Writes whole groups of 32 lanes. */
+/* The inverse of `pack`: 0.0 and 1.0. Writes whole groups of 16 lanes. */
 static void unpack(long n, const uint64_t *words, real *row)
 {
-    for (long j = 0; j < n; j += 32) {
-        uint32_t bits = (uint32_t)(words[j / 64] >> (j % 64));
-        for (int i = 0; i < 32; i++)
+    for (long j = 0; j < n; j += 16) {
+        const uint32_t bits = (uint32_t)(words[j / 64] >> (j % 64)) & 0xffff;
+#if defined(__AVX512F__) && REAL_IS_DOUBLE
+        _mm512_storeu_pd(row + j, _mm512_maskz_mov_pd((__mmask8)bits, _mm512_set1_pd(1)));
+        _mm512_storeu_pd(row + j + 8, _mm512_maskz_mov_pd((__mmask8)(bits >> 8), _mm512_set1_pd(1)));
+#elif defined(__AVX512F__)
+        _mm512_storeu_ps(row + j, _mm512_maskz_mov_ps((__mmask16)bits, _mm512_set1_ps(1)));
+#else
+        for (int i = 0; i < 16; i++)
             row[j + i] = (real)(int)((bits >> i) & 1);
+#endif
     }
 }

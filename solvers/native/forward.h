@@ -84,8 +84,6 @@ typedef struct {
     const real *coefficients[N_COEFFICIENTS];
 } ForwardWork;
 
-static _Thread_local ForwardWork forward_work __attribute__((aligned(64)));
-
 static void forward_step(const neuron_forward_call *call, ForwardWork *work, const Tile *tile, int64_t tiles, int64_t t)
 {
     const int64_t row = call->samples * call->neurons, n = tile->lanes;
@@ -123,9 +121,11 @@ static void forward_step(const neuron_forward_call *call, ForwardWork *work, con
 }
 
 /* Whole rows of the thread's lanes, step by step, in groups of lanes whose states stay in the cache. */
-static void forward_tiles(const neuron_forward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi)
+static int forward_tiles(const neuron_forward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi)
 {
-    ForwardWork *work = &forward_work;
+    ForwardWork *work = lines(sizeof *work);
+    if (!work)
+        return 1;
     const unsigned old = denormals_off();
     expand_coefficients(call->neurons, call->coefficients, work->rows, work->coefficients);
     for (int64_t start = lo; start < hi; start += GROUP)
@@ -134,6 +134,8 @@ static void forward_tiles(const neuron_forward_call *call, const Tile *tiles, in
                 forward_step(call, work, tiles + i, count, t);
     stream_end();
     denormals_restore(old);
+    free(work);
+    return 0;
 }
 
 /* 0, or 1 where memory ran out. */
@@ -141,19 +143,18 @@ int neuron_forward(const neuron_forward_call *call)
 {
     const int64_t count = tile_count(call->samples, call->neurons, call->lengths), threads = MIN(call->threads, count);
     Tile *tiles = make_tiles(call->steps, call->samples, call->neurons, call->lengths);
-    if (!tiles)
-        return 1;
-    for (int i = 0; i < N_CARRY; i++)
+    int failed = !tiles;
+    for (int i = 0; !failed && i < N_CARRY; i++)
         memcpy(call->last_carry[i], call->carry[i], (size_t)(call->samples * call->neurons) * sizeof(real));
 #if defined(_OPENMP)
-    if (threads > 1) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    if (!failed && threads > 1) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(|| : failed)
         for (int64_t i = 0; i < threads; i++)
-            forward_tiles(call, tiles, count, count * i / threads, count * (i + 1) / threads);
+            failed = failed || forward_tiles(call, tiles, count, count * i / threads, count * (i + 1) / threads);
     }
 #endif
-    if (!PARALLEL || threads <= 1)
-        forward_tiles(call, tiles, count, 0, count);
+    if (!failed && (!PARALLEL || threads <= 1))
+        failed = forward_tiles(call, tiles, count, 0, count);
     free(tiles);
-    return 0;
+    return failed;
 }
