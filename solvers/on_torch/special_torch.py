@@ -10,20 +10,22 @@ import math
 import torch
 
 TERMS = 24  # of a Taylor series inside |z| <= 2: the rest is below 2^24/24! = 3e-17
+TERMS_1 = 10  # of phi_1 inside |z| <= 0.1, where the gradient of the quotient would cancel: the rest is below 3e-18
 
 
 def phi(k: int, z: torch.Tensor) -> torch.Tensor:
     """phi_k(z) = sum_n z^n/(n+k)!, real or complex; the branch not taken never sees its singularity."""
-    small = z.abs() < (1.0 if k == 1 else 2.0)
+    edge, terms = (0.1, TERMS_1) if k == 1 else (2.0, TERMS)
+    small = z.abs() < edge
     far = torch.where(small, torch.ones_like(z), z)
     value = torch.expm1(far) / far
     for j in range(1, k):
         value = (value - 1 / math.factorial(j)) / far
     near = torch.where(small, z, torch.zeros_like(z))
-    total = torch.zeros_like(z)
-    for n in reversed(range(TERMS)):
-        total = total * near + 1 / math.factorial(n + k)
-    return torch.where(small, total, value)
+    total = near / math.factorial(terms + k)
+    for n in reversed(range(1, terms)):
+        total = (total + 1 / math.factorial(n + k)) * near
+    return torch.where(small, total + 1 / math.factorial(k), value)
 
 
 def cphi(k: int, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
