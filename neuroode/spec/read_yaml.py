@@ -39,7 +39,7 @@ def read_text(text: str, file: str = "<model>", *, compat: str | None = None, fi
         SpecError: the declaration is wrong.
     """
     tree = tree_of(text, file)
-    return build(resolve(tree, file, compat, lambda name, node: _parent(name, file, node, find)), source=file)
+    return build(resolve(tree, file, compat, lambda name, node: parent_of(name, file, node, find)), source=file)
 
 
 def _load(path: Path) -> str:
@@ -53,7 +53,7 @@ def _load(path: Path) -> str:
         raise SpecError(f"cannot be read: {error.strerror}", place=Place(str(path))) from error
 
 
-def _parent(name: str, file: str, node: Scalar, find: Find | None) -> tuple[Map, str]:
+def parent_of(name: str, file: str, node: Scalar, find: Find | None) -> tuple[Map, str]:
     """The model that `extends` names: a file beside this one, or a neuron of the zoo."""
     if name.endswith((".yaml", ".yml")):
         if re.search(r"[/\\]", name):

@@ -10,6 +10,7 @@ from neuroode.spec.tree import Map, Scalar, Seq, Tree
 from neuroode.spec.types import NeuronSpec
 
 _PLAIN = re.compile(r"(?:[A-Za-z0-9(.]|-(?=[A-Za-z0-9(.]))[A-Za-z0-9_./^*+()<>= '-]*")
+_UNPRINTED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # JSON leaves them as they are, YAML wants them escaped
 _BLOCKS = ("inputs", "states", "parameters", "events", "compat")
 _LONG = 100
 
@@ -44,4 +45,5 @@ def _scalar(text: str) -> str:
     """The text plain where YAML reads it back as it is, in quotes otherwise."""
     if _PLAIN.fullmatch(text) and text == text.strip() and text:
         return text
-    return json.dumps(text, ensure_ascii=True)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _UNPRINTED.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
