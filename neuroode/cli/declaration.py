@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuroode.expr.nodes import Expr
-from neuroode.expr.show import show, show_number
-from neuroode.spec.types import Assignment, Equation, EventDecl, NeuronSpec, ParameterDecl, Reset, Surrogate
+from neuroode.expr.show import show
+from neuroode.spec.to_tree import equation_text, quantity_text
+from neuroode.spec.types import Assignment, EventDecl, NeuronSpec, ParameterDecl, Reset, Surrogate
 
 DEFAULT_TRANSFORM = {"positive": "softplus", "nonnegative": "abs", "unit": "sigmoid", "interval": "sigmoid"}
 DEFAULT_TRANSFORM |= {"simplex": "softmax"}
@@ -15,29 +16,7 @@ DEFAULT_TRANSFORM |= {"simplex": "softmax"}
 
 def equations(spec: NeuronSpec) -> list[str]:
     """One line an equation, as the language writes it."""
-    return [f"{_left(e)} = {show(e.rhs)}" + " : complex" * e.complex for e in spec.equations]
-
-
-def _left(e: Equation) -> str:
-    axes = f"[{', '.join(e.axes)}]" if e.axes else ""
-    match e.kind:
-        case "flow" if e.order == 1:
-            return f"d{e.name}{axes}/dt"
-        case "flow":
-            return e.name + "'" * e.order + axes
-        case "map":
-            return f"{e.name}[{', '.join((*e.axes, 't'))}]"
-        case "differential":
-            return f"d{e.name}{axes}"
-        case "fractional":
-            return " + ".join(_fractional(coefficient, order) + e.name + axes for coefficient, order in e.fractional)
-    return e.name + axes
-
-
-def _fractional(coefficient: Expr | None, order: Expr) -> str:
-    alpha = show(order)
-    power = alpha if alpha.replace("_", "").replace(".", "").isalnum() else f"({alpha})"
-    return (f"{show(coefficient)}*" if coefficient else "") + f"D^{power} "
+    return [equation_text(e) for e in spec.equations]
 
 
 def events(spec: NeuronSpec) -> list[dict[str, str]]:
@@ -126,6 +105,4 @@ def as_json(spec: NeuronSpec) -> Mapping[str, Any]:
 
 def step_text(spec: NeuronSpec) -> str:
     """The default step as written; empty without one."""
-    if spec.dt is None:
-        return ""
-    return show_number(spec.dt.value) + (f" {spec.dt.unit}" if spec.dt.unit else "")
+    return quantity_text(spec.dt) if spec.dt else ""

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neuroode.cli import declaration
 from neuroode.cli.main import main
 from neuroode.models import names, path
-from neuroode.spec.read_yaml import read, read_text
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -56,34 +54,3 @@ def test_what_is_not_compiled_yet_is_shown_and_says_why(tmp_path: Path, capsys: 
     text = printed(capsys, str(file))
     assert "D^alpha v = -v + I" in text
     assert "carry in" in text
-
-
-@pytest.mark.parametrize("name", names())
-def test_equations_are_written_in_the_language(name: str) -> None:
-    """What is printed, read again, is the same equations."""
-    spec = read(path(name), find=path)
-    lines = "".join(f"  {line}\n" for line in declaration.equations(spec))
-    before, _, rest = path(name).read_text(encoding="utf-8").partition("equations: |\n")
-    after = "".join(line for line in rest.splitlines(keepends=True) if not line.startswith("  "))
-    indented = rest.splitlines(keepends=True)
-    tail = "".join(indented[next(k for k, line in enumerate(indented) if not line.startswith("  ")) :])
-    assert after
-    assert read_text(f"{before}equations: |\n{lines}{tail}").equations == spec.equations
-
-
-def test_left_sides_of_every_kind() -> None:
-    text = """
-neuron: kinds
-axes: {k: 2}
-parameters: {a: {value: 0.5, domain: "interval(0.1, 0.9)"}, c: 2}
-equations: |
-  x'' = -x' - x + I
-  z'[k] = -z[k]
-  q[k, t] = 0.9*q[k, t-1] + y
-  dn = -n*dt + dW
-  c*D^a y + D^(a/2) y = -y
-  h = sum_k(z[k] + q[k]) + n
-outputs: {h: h, x: x}
-"""
-    lefts = [line.partition(" = ")[0] for line in declaration.equations(read_text(text))]
-    assert lefts == ["x''", "dz[k]/dt", "q[k, t]", "dn", "c*D^a y + D^(a/2) y", "h"]

@@ -8,7 +8,8 @@ import pytest
 
 from neuroode._errors import SpecError
 from neuroode.models import names, path
-from neuroode.spec.read_yaml import read
+from neuroode.spec.read_yaml import read, read_text
+from neuroode.spec.write_yaml import to_yaml
 from neuroode.system.support import METHODS
 
 
@@ -34,6 +35,12 @@ def test_a_file_says_what_it_is(name: str) -> None:
     assert spec.cite
     assert Path(spec.source) == path(name)
     assert len(path(name).read_text(encoding="utf-8").splitlines()) <= 25
+
+
+@pytest.mark.parametrize("name", names())
+def test_written_and_read_again_it_is_the_same(name: str) -> None:
+    spec = read(path(name), find=path)
+    assert read_text(to_yaml(spec), find=path) == spec
 
 
 @pytest.mark.parametrize(("name", "compat"), [(n, c) for n in names() for c, _ in read(path(n), find=path).compat])
