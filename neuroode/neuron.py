@@ -90,7 +90,7 @@ class Neuron:
         """
         from neuroode.discretize.choose import discretize
 
-        if dt is not None or self.spec.dt is not None:
+        if dt is not None:
             self.step_length(dt)
         chosen = dict(method) if isinstance(method, Mapping) else method
         return discretize(self.analyse(), chosen)
@@ -101,10 +101,18 @@ class Neuron:
         Raises:
             Unsupported: the method or the schedule does not apply.
         """
+        from neuroode.nn.store import stored_program
+
+        if dt is not None or self.spec.dt is not None:
+            self.step_length(dt)
+        chosen = tuple(sorted(method.items())) if isinstance(method, Mapping) else method
+        return stored_program(self.spec, (chosen, schedule), lambda: self._lowered(method, schedule))
+
+    def _lowered(self, method: str | Mapping[str, str] | None, schedule: str) -> Program:
         from neuroode.program.build import build_program
         from neuroode.program.schedule import plan
 
-        program = build_program(self.discretize(dt, method))
+        program = build_program(self.discretize(method=method))
         return replace(program, plan=plan(self.analyse(), schedule))
 
     def emit(self, target: str, dt: Any = None, *, method: str | None = None) -> str:

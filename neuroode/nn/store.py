@@ -1,0 +1,92 @@
+"""Programs kept between processes as JSON, so that a neuron that was lowered once needs no symbolic work again.
+
+The key covers the declaration, the options and the sources of the compiler. Unreadable entries are made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import neuroode
+from neuroode.program import types
+from neuroode.program.types import Program
+from neuroode.program.verify import verify_program
+from neuroode.solvers.native import cache_dir
+
+STAGES = ("expr", "spec", "system", "analysis", "discretize", "program")
+KINDS = {c.__name__: c for c in (
+    types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan, types.PlanRow,
+)}  # fmt: skip
+
+
+def stored_program(declaration: Any, options: Any, make: Callable[[], Program]) -> Program:
+    """The program from the cache, or made and kept."""
+    path = cache_dir() / f"program-{_key(declaration, options)}.json"
+    found = _read(path)
+    if found is None:
+        found = make()
+        _write(path, found)
+    return found
+
+
+def _key(declaration: Any, options: Any) -> str:
+    text = f"{_canonical(declaration)}|{_canonical(options)}|{_sources()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _canonical(value: Any) -> str:
+    """A text of the meaning: fields that do not take part in comparison (places, marks) are left out."""
+    if is_dataclass(value):
+        rows = [f"{f.name}={_canonical(getattr(value, f.name))}" for f in fields(value) if f.compare]
+        return f"{type(value).__name__}({','.join(rows)})"
+    if isinstance(value, tuple | list):
+        return "(" + ",".join(_canonical(v) for v in value) + ")"
+    return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else repr(value)
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """Version, and size and time of every source file that decides what a program is."""
+    root = Path(neuroode.__file__).parent
+    rows = [neuroode.__version__]
+    for stage in STAGES:
+        rows += [f"{e.name}:{e.stat().st_size}:{e.stat().st_mtime_ns}" for e in sorted(os.scandir(root / stage), key=lambda e: e.name) if e.name.endswith(".py")]
+    return hashlib.sha256("|".join(rows).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> Program | None:
+    try:
+        program = _decode(json.loads(path.read_text("utf-8")))
+        verify_program(program)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, neuroode.LoweringError):
+        return None
+    return program
+
+
+def _write(path: Path, program: Program) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(_encode(program)), "utf-8")
+        os.replace(temporary, path)
+    except OSError:  # a full or read-only disk costs time, not correctness
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value):
+        return {"kind": type(value).__name__} | {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
+    return [_encode(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return KINDS[value["kind"]](**{k: _decode(v) for k, v in value.items() if k != "kind"})
+    return tuple(_decode(v) for v in value) if isinstance(value, list) else value
