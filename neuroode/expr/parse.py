@@ -58,7 +58,9 @@ def condition(node: Expr | Cond) -> Cond:
         SpecError: it is a number.
     """
     if not isinstance(node, Compare | Logic):
-        raise SpecError("a number stands where a condition is expected", place=node.mark.place, hint="compare it: x > 0")
+        raise SpecError(
+            "a number stands where a condition is expected", place=node.mark.place, hint="compare it: x > 0"
+        )
     return node
 
 

@@ -166,7 +166,9 @@ def _left_indices(parser: Parser) -> tuple[tuple[str, ...], bool]:
             hint = "an axis on the left makes one equation per value; read single entries on the right"
             raise SpecError(f"the left side has the number {index} as an index", place=opening.place, hint=hint)
     if time and time.lag != ZERO:
-        raise SpecError("a map assigns [t] only", place=time.mark.place, hint="write v[t] = ... with v[t-1] on the right")
+        raise SpecError(
+            "a map assigns [t] only", place=time.mark.place, hint="write v[t] = ... with v[t-1] on the right"
+        )
     return tuple(str(i) for i in indices), time is not None
 
 
@@ -224,8 +226,10 @@ def _coefficient(parser: Parser) -> Expr:
     while not (level == 0 and parser.tokens[stop].text == "*" and _at_operator(parser, stop - parser.at + 1)):
         token = parser.tokens[stop]
         level += (token.text in ("(", "[")) - (token.text in (")", "]"))
-        if token.kind in ("end", "stop") or token.text == "=" or (
-            level == 0 and token.text in ("+", "-") and stop > parser.at
+        if (
+            token.kind in ("end", "stop")
+            or token.text == "="
+            or (level == 0 and token.text in ("+", "-") and stop > parser.at)
         ):
             parser.at = stop
             parser.fail("expected '* D^alpha'", "write c*D^alpha v, with brackets around a sum")

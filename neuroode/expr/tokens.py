@@ -95,7 +95,9 @@ def _track(opened: list[Token], token: Token) -> None:
 
 
 def _unclosed(token: Token) -> SpecError:
-    return SpecError(f"'{token.text}' is never closed", place=token.place, hint=f"add the missing '{_OPEN[token.text]}'")
+    return SpecError(
+        f"'{token.text}' is never closed", place=token.place, hint=f"add the missing '{_OPEN[token.text]}'"
+    )
 
 
 def _check_name(token: Token) -> None:

@@ -8,7 +8,18 @@ from fractions import Fraction
 from neuroode._errors import UnitError
 from neuroode.expr.unit_table import BASE, UNITS, Dimension
 
-__all__ = ["NONE", "TIME", "UNITS", "Dimension", "is_unit_text", "over", "raised", "scale_and_dimension", "show_dimension", "times"]
+__all__ = [
+    "NONE",
+    "TIME",
+    "UNITS",
+    "Dimension",
+    "is_unit_text",
+    "over",
+    "raised",
+    "scale_and_dimension",
+    "show_dimension",
+    "times",
+]
 
 NONE: Dimension = tuple(Fraction(0) for _ in BASE)
 TIME: Dimension = UNITS["s"][1]

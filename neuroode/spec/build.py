@@ -57,6 +57,7 @@ def collect(tree: Map, source: str = "") -> NeuronSpec:
         axes=sections.axes(top.get("axes")), noise=sections.noise(top.get("noise")),
         operators=sections.operators(top.get("operators")), equations=equations, events=fired, checks=checks,
         short_event="spike" in top, compat=_compat(top.get("compat")), outputs=outputs,
+        places=tuple((key.text, value.place) for key, value in tree.entries),
     )  # fmt: skip
     spec = _default_input(spec, "inputs" in top, reads)
     if outputs:
@@ -106,7 +107,9 @@ def _outputs(node: Tree | None) -> tuple[tuple[str, Expr], ...]:
     if node is None:
         return ()
     if isinstance(node, Map):
-        return tuple((name, _expr(value, f"output '{name}'")) for name, _, value in sections.named(node, "outputs", True))
+        return tuple(
+            (name, _expr(value, f"output '{name}'")) for name, _, value in sections.named(node, "outputs", True)
+        )
     expr = _expr(node, "outputs")
     plain = isinstance(expr, Ref) and not (expr.time and expr.time.lag != ZERO)
     return ((expr.name + "'" * expr.primes if plain and isinstance(expr, Ref) else "output", expr),)
@@ -150,7 +153,7 @@ def _is_differential(s: Statement, states: set[str], reads: set[str]) -> bool:
 
 
 def _states(equations: tuple[Equation, ...], declared: tuple[StateDecl, ...]) -> tuple[StateDecl, ...]:
-    """Every state in the order of the equations, derivative states behind theirs; then declared ones without equation."""
+    """Every state in the order of the equations, derivative states behind theirs, strays last."""
     by_name = {s.name: s for s in declared}
     found: dict[str, StateDecl] = {}
     for equation in equations:

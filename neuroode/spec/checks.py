@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from neuroode.spec import rules_axes, rules_complex, rules_events, rules_names, rules_order, rules_time, rules_units
-from neuroode.spec import rules_values
+from neuroode.spec import (
+    rules_axes,
+    rules_complex,
+    rules_events,
+    rules_names,
+    rules_order,
+    rules_time,
+    rules_units,
+    rules_values,
+)
 from neuroode.spec.scope import Scope
 from neuroode.spec.types import NeuronSpec
 

@@ -13,7 +13,7 @@ from neuroode.expr.from_sympy import decimal, is_sympy, node_of
 from neuroode.expr.nodes import Compare, Logic
 from neuroode.expr.origin import Origin, of_text
 from neuroode.expr.show import show
-from neuroode.spec import dsl
+from neuroode.spec import words
 from neuroode.spec.build import build
 from neuroode.spec.inherit import change, resolve
 from neuroode.spec.read_yaml import parent_of
@@ -21,7 +21,7 @@ from neuroode.spec.to_tree import quantity_text, to_tree
 from neuroode.spec.tree import Map, Scalar, Seq, Tree
 from neuroode.spec.types import NeuronSpec, Quantity
 
-_MAPPINGS = (dsl.Parameter, dsl.State, dsl.Input, dsl.Reset, dsl.Surrogate, dsl.Event)
+_MAPPINGS = (words.Parameter, words.State, words.Input, words.Reset, words.Surrogate, words.Event)
 _GUARDS = ("spike", "when", "checks")
 MAX_LEVELS = 32
 Find = Callable[[str], Path]
@@ -136,17 +136,21 @@ class _Maker:
     def node(self, value: Any, key: str, is_guard: bool) -> Any:
         """A number or a sympy object as a node; relations stand in guards and checks only."""
         try:
-            if isinstance(value, float):
-                return decimal(value)
-            if not is_sympy(value) and not isinstance(value, int | complex):
-                raise SpecError(f"{key} is a {type(value).__name__}, not a text, a number or a sympy object")
-            node = node_of(value)
-            if isinstance(node, Compare | Logic) and not is_guard:
-                hint = "declare an event and read its name, or use where(cond, a, b)"
-                raise SpecError("a relation stands in an expression", hint=hint)
-            return node
+            node = _node(value, key)
         except NeuroodeError as error:
             raise SpecError(error.what, place=error.place or self.place, hint=error.hint) from error
+        if isinstance(node, Compare | Logic) and not is_guard:
+            hint = "declare an event and read its name, or use where(cond, a, b)"
+            raise SpecError("a relation stands in an expression", place=self.place, hint=hint)
+        return node
+
+
+def _node(value: Any, key: str) -> Any:
+    if isinstance(value, float):
+        return decimal(value)
+    if not is_sympy(value) and not isinstance(value, int | complex):
+        raise SpecError(f"{key} is of type {type(value).__name__}, not a text, a number or a sympy object")
+    return node_of(value)
 
 
 def _plain(value: Any) -> Any:

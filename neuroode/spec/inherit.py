@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from neuroode._errors import SpecError
-from neuroode.expr.nodes import Mark
 from neuroode.expr.origin import Origin
 from neuroode.expr.statements import parse_equations
 from neuroode.expr.tokens import tokenize
@@ -43,7 +42,7 @@ def _extend(tree: Map, file: str, parent: Parent, chain: tuple[str, ...]) -> Map
     named = tree.get("extends")
     if named is None:
         for key in ("remove", "replace", "add"):
-            if key in tree.keys():
+            if key in tree:
                 refuse(_key(tree, key), f"'{key}' without 'extends'", "add extends: NAME of the model that it changes")
         return tree
     name = text_of(named, "extends")
@@ -90,14 +89,14 @@ def _remove(tree: Map, node: Tree) -> Map:
         content = tree.get(section)
         if isinstance(content, Map):
             known += content.keys()
-            if name in content.keys():
+            if name in content:
                 rest = content.without(name)
                 tree = tree.with_entry(Scalar(section), rest) if rest.entries else tree.without(section)
     lines = _lines(tree)
     known += list(lines)
     if name in lines:
         tree = _with_lines(tree, {n: line for n, line in lines.items() if n != name})
-    if tree is before and name in tree.keys() and name not in ("neuron", "equations"):
+    if tree is before and name in tree and name not in ("neuron", "equations"):
         tree = tree.without(name)
     if tree is before:
         refuse(node, f"remove: there is no '{name}'", did_you_mean(name, known, "there are " + ", ".join(known)))
@@ -119,7 +118,7 @@ def _put(tree: Map, key: Scalar, value: Tree, adding: bool) -> Map:
         return tree.with_entry(key, value)
     content = there if isinstance(there, Map) else Map((), value.place)
     for name, entry in value.entries:
-        _must_fit(name, f"'{name.text}' under {section}", name.text in content.keys(), adding, content.keys())
+        _must_fit(name, f"'{name.text}' under {section}", name.text in content, adding, content.keys())
         content = content.with_entry(name, entry)
     return tree.with_entry(key, content)
 
@@ -170,12 +169,12 @@ def _split(part: Scalar) -> list[Scalar]:
             continue
         piece = part.text[start : token.start]
         if any(t.kind not in ("end", "stop") for t in tokenize(piece, part.origin)):
-            lines.append(_piece(part, start, piece, token.mark))
+            lines.append(_piece(part, start, piece))
         start = token.stop
     return lines
 
 
-def _piece(part: Scalar, start: int, piece: str, end: Mark) -> Scalar:
+def _piece(part: Scalar, start: int, piece: str) -> Scalar:
     before = part.text[:start]
     line, column = before.count("\n") + 1, start - (before.rfind("\n") + 1) + 1
     runs = []

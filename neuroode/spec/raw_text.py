@@ -103,7 +103,7 @@ def _track(scan: _Scan, row: int, line: str, at: int, starts: bool) -> bool:
     if starts and character in "'\"":
         scan.quote = character
         return False
-    if starts and character in "[{" or (scan.brackets and character in "[{"):
+    if (starts and character in "[{") or (scan.brackets and character in "[{"):
         scan.brackets += 1
         if scan.brackets + len(scan.indents) > MAX_LEVELS:
             raise scan.refuse(row, at + 1, f"more than {MAX_LEVELS} levels")

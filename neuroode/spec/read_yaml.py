@@ -1,4 +1,4 @@
-"""YAML files to declarations. The only place that uses a YAML reader, and of it only the scanner: events, no objects."""
+"""YAML files to declarations. The only user of a YAML reader, and of that only its events: it makes no objects."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ def declared_axes(scope: Scope) -> None:
         end = scope.root(axis.name)
         if end not in scope.axes or (isinstance(scope.axes[end].size, str) and scope.axes[end].size != "time"):
             hint = did_you_mean(str(axis.size), [n for n in scope.axes if n != axis.name], "write a number or an axis")
-            raise SpecError(f"axis '{axis.name}' runs over '{axis.size}', which has no size", place=axis.place, hint=hint)
+            raise SpecError(
+                f"axis '{axis.name}' runs over '{axis.size}', which has no size", place=axis.place, hint=hint
+            )
     for name in scope.names.values():
         _axes_exist(scope, name.axes, f"{name.kind} '{name.name}'", name.place)
     for event in scope.spec.events:
@@ -105,11 +107,13 @@ def _check_shape(scope: Scope, ref: Ref, found: Name) -> None:
     for index, axis in zip(indices, found.axes, strict=True):
         size = scope.size(axis)
         if isinstance(index, int) and isinstance(size, int) and index >= size:
-            raise SpecError(f"index {index} of {ref.name} is beyond axis {axis}, which has {size} entries (0 to {size - 1})",
+            raise SpecError(f"index {index} of {ref.name} is beyond axis {axis}, which ends at {size - 1}",
                             place=ref.mark.place)  # fmt: skip
         if isinstance(index, str) and scope.root(index) != scope.root(axis):
             hint = f"write {ref.name}[{', '.join(found.axes)}], or declare the axis as {index}: {axis}"
-            raise SpecError(f"index {index} of {ref.name} does not run over axis {axis}", place=ref.mark.place, hint=hint)
+            raise SpecError(
+                f"index {index} of {ref.name} does not run over axis {axis}", place=ref.mark.place, hint=hint
+            )
 
 
 def _axes_in_words(found: Name) -> str:
@@ -162,7 +166,9 @@ def _special(scope: Scope, site: Site, call: Call) -> None:
 def _after(site: Site, call: Call, found: Name | None) -> None:
     if site.role not in ("map", "output"):
         hint = "use x[t-1] in the next step, or read after(x) in a map"
-        raise SpecError(f"after(...) in {site.what}: it stands only in maps and outputs", place=call.mark.place, hint=hint)
+        raise SpecError(
+            f"after(...) in {site.what}: it stands only in maps and outputs", place=call.mark.place, hint=hint
+        )
     if not found or found.kind != "state":
         raise SpecError("after takes the name of a state", place=call.mark.place, hint="write after(v)")
 

@@ -73,7 +73,9 @@ def _compare(node: Compare, site: Site, known: set[str]) -> None:
         why = cause(side, known)
         if not why:
             continue
-        where = "the guard" if site.role == "guard" else f"where(...) in {site.what}" if site.role != "check" else "a check"
+        where = (
+            "the guard" if site.role == "guard" else f"where(...) in {site.what}" if site.role != "check" else "a check"
+        )
         named = isinstance(side, Ref) and side.name != "i"
         what = f"complex state {side.name}" if named and isinstance(side, Ref) else f"complex value {show(side)[:60]}"
         text = side.name if isinstance(side, Ref) else "..."

@@ -93,7 +93,8 @@ def noise_gradients(scope: Scope) -> None:
     for event in scope.spec.events:
         if event.gradient != "surrogate" and not streams & _reached(scope, names(event.when)):
             hint = "declare noise: {U: uniform} and read U in the guard, or remove the key"
-            raise SpecError(f"gradient: {event.gradient} of {event.name}, whose guard reads no noise", place=event.place,
+            what = f"gradient: {event.gradient} of {event.name}, whose guard reads no noise"
+            raise SpecError(what, place=event.place,
                             hint=hint)  # fmt: skip
 
 

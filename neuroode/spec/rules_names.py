@@ -56,7 +56,7 @@ def states_have_equations(scope: Scope) -> None:
             raise SpecError(f"state '{bare}' has no equation", place=state.place, hint=hint)
         if len(state.name) - len(bare) >= orders[bare]:
             primes = "'" * (len(state.name) - len(bare) + 1)
-            raise SpecError(f"state \"{state.name}\" needs an equation of {bare}{primes}", place=state.place)
+            raise SpecError(f'state "{state.name}" needs an equation of {bare}{primes}', place=state.place)
 
 
 def known_names(scope: Scope) -> None:
@@ -72,7 +72,9 @@ def _known(scope: Scope, site: Site, ref: Ref) -> None:
     if names.is_increment(name):
         if site.role != "differential":
             hint = "write the equation as a differential: dv = f*dt + g*dW"
-            raise SpecError(f"'{name}' in {site.what}: Wiener increments stand in differentials", place=place, hint=hint)
+            raise SpecError(
+                f"'{name}' in {site.what}: Wiener increments stand in differentials", place=place, hint=hint
+            )
         return
     if name in names.CONSTANTS or name in names.CLOCK:
         return _plain(ref, names.RESERVED[name])
@@ -132,7 +134,9 @@ def _known_function(scope: Scope, site: Site, call: Call) -> None:
         return _arity(call, (1, 1))
     if name in names.DISTRIBUTIONS:
         if site.role != "init":
-            raise SpecError(f"{name} in {site.what}: draws stand in init only", place=place, hint="declare a noise stream")
+            raise SpecError(
+                f"{name} in {site.what}: draws stand in init only", place=place, hint="declare a noise stream"
+            )
         return _arity(call, names.DISTRIBUTIONS[name])
     if name in names.FUNCTIONS:
         return _arity(call, names.FUNCTIONS[name])
@@ -171,4 +175,4 @@ def nothing_unread(scope: Scope) -> None:
 
 
 def _known_place(scope: Scope, name: Name) -> Place:
-    return name.place if name.place.line else Place(scope.spec.source or "<model>")
+    return name.place if name.place.line else scope.spec.place_of("operators")

@@ -21,7 +21,7 @@ def lags(scope: Scope) -> None:
             continue
         if ref.time:
             _may_have_time(scope, site, ref)
-            _lag(scope, site, ref)
+            _lag(scope, ref)
         elif found.timed:
             hint = f"write {ref.name}[{', '.join([*map(str, ref.indices), 't'])}]"
             raise SpecError(f"{ref.name} varies with time", place=ref.mark.place, hint=hint)
@@ -42,7 +42,7 @@ def _may_have_time(scope: Scope, site: Site, ref: Ref) -> None:
                         hint=f"write {ref.name}, or declare it with per: time")  # fmt: skip
 
 
-def _lag(scope: Scope, site: Site, ref: Ref) -> None:
+def _lag(scope: Scope, ref: Ref) -> None:
     assert ref.time is not None
     lag = ref.time.lag
     for node in walk(lag):
@@ -60,7 +60,11 @@ def _lag(scope: Scope, site: Site, ref: Ref) -> None:
         hint = f"write {ref.name}[t-1]; what comes later is not known yet"
         if reach[0] != reach[1]:
             hint = "choose the axis or an offset so that the lag is never negative"
-        raise SpecError(f"{ref.name} is read {-reach[0]} steps ahead", place=ref.mark.place, hint=hint)
+        raise SpecError(f"{ref.name} is read {_steps(-reach[0])} ahead", place=ref.mark.place, hint=hint)
+
+
+def _steps(count: Fraction) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _is_whole(scope: Scope, ref: Ref) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from neuroode._errors import Place, UnitError
+from neuroode._errors import UnitError
 from neuroode.expr import units
 from neuroode.expr.nodes import Binary, Call, Compare, Expr, Logic, Neg, Node, Num, Ref, TimeIndex, fold, walk
 from neuroode.expr.show import show
@@ -65,7 +65,7 @@ def has_units(scope: Scope) -> bool:
 
 def _dt(scope: Scope) -> None:
     dt = scope.spec.dt
-    place = Place(scope.spec.source or "<model>")
+    place = scope.spec.place_of("dt")
     if dt is None or dt.unit is None:
         raise UnitError("the model has units, so the key dt must give a time", place=place, hint="write dt: 0.1 ms")
     if units.scale_and_dimension(dt.unit)[1] != units.TIME:
@@ -131,12 +131,14 @@ def _site(table: Table, site: Site) -> None:
         if site.role in ("init", "value", "domain") and _is_bare(site.node):
             return
         what = f"{site.what}: {table.words(found)} where {wanted[1]} is {table.words(wanted[0])}"
-        raise UnitError(what, place=site.node.mark.place, hint=_hint(table, found, wanted[0]))
+        raise UnitError(what, place=site.node.mark.place, hint=_hint(found, wanted[0]))
 
 
 def _is_bare(node: Node) -> bool:
     """Whether no unit stands in a value: its numbers are then in the declared unit."""
-    return not any(isinstance(n, Num) and n.unit for n in walk(node)) and not any(isinstance(n, Ref) for n in walk(node))
+    return not any(isinstance(n, Num) and n.unit for n in walk(node)) and not any(
+        isinstance(n, Ref) for n in walk(node)
+    )
 
 
 def _wanted(table: Table, site: Site) -> tuple[Dimension, str] | None:
@@ -168,7 +170,7 @@ def _assignments(table: Table) -> None:
             wanted = units.NONE if a.op == "*=" else table.known[a.name]
             if found is not FREE and found != wanted:
                 what = f"{a.name} {a.op} {_short(a.value)}: {table.words(found)} where {table.words(wanted)} is wanted"
-                raise UnitError(what, place=a.value.mark.place, hint=_hint(table, found, wanted))
+                raise UnitError(what, place=a.value.mark.place, hint=_hint(found, wanted))
 
 
 def infer(table: Table, node: Node, in_flow: bool) -> Dimension | None:
@@ -220,7 +222,8 @@ def _binary(table: Table, node: Binary, below: list[Dimension | None]) -> Dimens
 
 def _power(table: Table, node: Binary, base: Dimension | None, exponent: Dimension | None) -> Dimension | None:
     if exponent is not FREE and exponent != units.NONE:
-        raise UnitError(f"{_short(node.right)} is an exponent and {table.words(exponent)}", place=node.right.mark.place,
+        what = f"the exponent {_short(node.right)}: {table.words(exponent)} where a pure number is wanted"
+        raise UnitError(what, place=node.right.mark.place,
                         hint="divide it by a quantity of its unit")  # fmt: skip
     if base is FREE or base == units.NONE:
         return base if base is not FREE else units.NONE
@@ -260,7 +263,7 @@ def _call(table: Table, node: Call, below: list[Dimension | None]) -> Dimension 
     if name == "grad":
         return units.over(below[0] or units.NONE, below[1] or units.NONE)
     if name in PURE and below[0] is not FREE and below[0] != units.NONE:
-        raise UnitError(f"{name} of {_short(node.args[0])}, which is {table.words(below[0])}",
+        raise UnitError(f"{name} of {_short(node.args[0])}: {table.words(below[0])} where a pure number is wanted",
                         place=node.args[0].mark.place, hint="divide it by a quantity of its unit")  # fmt: skip
     if name in ("log_uniform", "log_normal"):
         return below[0]
@@ -277,6 +280,9 @@ def _short(node: Node) -> str:
 def _factor_hint(table: Table, a: tuple[Node, Dimension | None], b: tuple[Node, Dimension | None]) -> str:
     """What to multiply the second part by."""
     first, second = a[1] or units.NONE, b[1] or units.NONE
+    for node, other in ((a[0], second), (b[0], first)):
+        if isinstance(node, Ref) and units.NONE in (first, second) and table.known.get(node.name) == units.NONE:
+            return f"give {node.name} the unit {table.words(other)}, or divide by a quantity of that unit"
     factor = units.over(first, second)
     text = f"{table.words(first)}/{table.words(second)}" if units.NONE not in (first, second) else ""
     text = text or units.show_dimension(factor)
@@ -284,6 +290,6 @@ def _factor_hint(table: Table, a: tuple[Node, Dimension | None], b: tuple[Node, 
     return f"multiply {_short(b[0])} by {kind} ({text})"
 
 
-def _hint(table: Table, found: Dimension | None, wanted: Dimension | None) -> str:
+def _hint(found: Dimension | None, wanted: Dimension | None) -> str:
     factor = units.over(wanted or units.NONE, found or units.NONE)
     return f"multiply by a quantity in {units.show_dimension(factor)}, or correct a unit"

@@ -177,7 +177,9 @@ def _draws_fit(scope: Scope) -> None:
             if isinstance(node, Call) and node.name in DRAWS:
                 a, b = (evaluate(x, scope) for x in node.args)
                 if node.name.endswith("uniform") and a is not None and b is not None and not a <= b:
-                    raise SpecError(f"{show(node)} in {site.what} is empty", place=node.mark.place, hint="lower bound first")
+                    raise SpecError(
+                        f"{show(node)} in {site.what} is empty", place=node.mark.place, hint="lower bound first"
+                    )
                 if node.name == "log_uniform" and a is not None and a <= 0:
                     raise SpecError(f"{show(node)} in {site.what} needs positive bounds", place=node.mark.place)
                 if node.name.endswith("normal") and b is not None and b < 0:
@@ -187,11 +189,13 @@ def _draws_fit(scope: Scope) -> None:
 def methods(scope: Scope) -> None:
     """Methods name states, and fit the kinds of the equations."""
     method = scope.spec.method
-    place = Place(scope.spec.source or "<model>")
+    place = scope.spec.place_of("method")
     states = [s.name for s in scope.spec.states]
     for state, _ in method if isinstance(method, tuple) else ():
         if state not in states:
-            raise SpecError(f"method names '{state}', which is not a state", place=place, hint=did_you_mean(state, states))
+            raise SpecError(
+                f"method names '{state}', which is not a state", place=place, hint=did_you_mean(state, states)
+            )
     kinds = {e.kind for e in scope.spec.equations}
     for each in [m for _, m in method] if isinstance(method, tuple) else [method]:
         for state in each.partition("(")[2].rstrip(")").split(", ") if "(" in each else ():
@@ -215,7 +219,9 @@ def differentials(scope: Scope) -> None:
         where: Node | None = found.fault if found.fault is not None else (e.rhs if found.low != 1 else None)
         if where is not None and not (isinstance(e.rhs, Num) and not e.rhs.value):
             hint = f"write d{e.name} = f*dt + g*dW; if d{e.name} is not a differential, rename it"
-            raise SpecError(f"the differential of {e.name} is not linear in dt and dW", place=where.mark.place, hint=hint)
+            raise SpecError(
+                f"the differential of {e.name} is not linear in dt and dW", place=where.mark.place, hint=hint
+            )
 
 
 def fractional_orders(scope: Scope) -> None:

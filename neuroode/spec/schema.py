@@ -36,7 +36,9 @@ SURROGATES = (
 EVENT = (
     Key("when", "condition", "", "the guard: the event is 1 in the steps where it holds"),
     Key("reset", "text or mapping", "none", "assignments to states, done where the event is 1"),
-    Key("reset_gradient", "through | detached", "through", "whether the gradient passes through the event in its reset"),
+    Key(
+        "reset_gradient", "through | detached", "through", "whether the gradient passes through the event in its reset"
+    ),
     Key("refractory", "quantity or mapping", "none", "how long the guard stays false after an event"),
     Key("surrogate", "text or mapping", "{kind: fast_sigmoid, width: 0.5}", "the derivative used for the jump"),
     Key("gradient", "surrogate | expected | reinforce", "surrogate", "for guards that read a noise stream"),
@@ -51,7 +53,9 @@ TOP = (
     Key("cite", "list of texts", "[]", "sources"),
     Key("dt", "number or quantity", "none", "default step, when the caller gives none"),
     Key("method", "text or {state: text}", "auto", "how time is stepped: " + ", ".join(METHODS)),
-    Key("within_step", "saturate | locate", "saturate", "one event per step at its end, or event times inside the step"),
+    Key(
+        "within_step", "saturate | locate", "saturate", "one event per step at its end, or event times inside the step"
+    ),
     Key("inputs", "{name: kind or mapping}", "{I: current} if I is read", "what drives the neuron"),
     Key("states", "{name: init or mapping}", "{}", "what differs from real, starts at 0, no unit"),
     Key("parameters", "{name: value or mapping}", "{}", "a bare value is a constant, a mapping is trainable"),
@@ -93,7 +97,9 @@ PARAMETER = (
     Key("value", "number, list or quantity", "", "the same each time; or init"),
     Key("init", "expression", "", "drawn or computed per element when the module is built; or value"),
     Key("per", "level, axes or list", "layer", "what it varies with: one of " + ", ".join(LEVELS) + ", axes, time"),
-    Key("domain", "text", "real", "positive, nonnegative, unit, interval(a, b), simplex(k), symmetric(k, l), psd(k, l)"),
+    Key(
+        "domain", "text", "real", "positive, nonnegative, unit, interval(a, b), simplex(k), symmetric(k, l), psd(k, l)"
+    ),
     Key("transform", "text", "by domain", "from the stored number into the domain: " + ", ".join(TRANSFORMS)),
     Key("type", "real | complex | integer", "real", "integers are never trained"),
     Key("unit", "unit", "none", "what its numbers mean"),
@@ -106,7 +112,9 @@ NOISE = (
 )
 RESET = (
     Key("do", "text", "", "the assignments"),
-    Key("when", "same_step | next_step", "same_step", "at the end of this step, or as the last part of the next update"),
+    Key(
+        "when", "same_step | next_step", "same_step", "at the end of this step, or as the last part of the next update"
+    ),
     Key("memory", "jump | impulse | restart | current(duration)", "jump", "of fractional states"),
 )
 REFRACTORY = (

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from neuroode._errors import Place
 from neuroode.expr.nodes import Expr, Node, Ref, walk
-from neuroode.spec.types import AxisDecl, Equation, EventDecl, NeuronSpec, ParameterDecl
+from neuroode.spec.types import NOWHERE, AxisDecl, Equation, EventDecl, NeuronSpec, ParameterDecl
 
 A = {"axis": "an axis", "input": "an input", "event": "an event", "operator": "an operator", "noise": "a noise stream"}
 
@@ -22,7 +22,7 @@ class Name:
     axes: tuple[str, ...] = ()
     timed: bool = False
     complex: bool = False
-    place: Place = Place()
+    place: Place = NOWHERE
 
     @property
     def a_kind(self) -> str:
@@ -119,7 +119,9 @@ def all_names(spec: NeuronSpec) -> Iterator[Name]:
     for operator, _ in spec.operators:
         yield Name(operator, "operator")
     for e in spec.equations:
-        yield Name(e.name, "definition" if e.kind == "definition" else "state", e.axes, complex=e.complex, place=e.place)
+        yield Name(
+            e.name, "definition" if e.kind == "definition" else "state", e.axes, complex=e.complex, place=e.place
+        )
     for event in spec.events:
         yield Name(event.name, "event", event.axes, place=event.place)
 
@@ -181,5 +183,3 @@ def flatten(value: Expr | tuple | None) -> Iterator[Expr]:
             yield from flatten(each)
     elif value is not None:
         yield value
-
-

@@ -34,7 +34,10 @@ def named(node: Tree | None, section: str, primes: bool = False) -> list[tuple[s
     """The entries of a section as (name, key, value)."""
     if node is None:
         return []
-    return [(name_of(k, section, primes), k, v) for k, v in mapping(node, section, f"write {section}: {{name: ...}}").entries]
+    return [
+        (name_of(k, section, primes), k, v)
+        for k, v in mapping(node, section, f"write {section}: {{name: ...}}").entries
+    ]
 
 
 def names_of(node: Tree | None, what: str) -> tuple[str, ...]:
@@ -129,10 +132,14 @@ def _parameter(name: str, key: Scalar, node: Tree) -> ParameterDecl:
     kind = choice(fields["type"], f"type of {what}", ("real", "complex", "integer")) if "type" in fields else "real"
     return ParameterDecl(
         name=name, value=value, init=init, per=_per(fields.get("per"), what), domain=domain, bounds=bounds,
-        transform=choice(fields["transform"], f"transform of {what}", schema.TRANSFORMS) if "transform" in fields else None,
+        transform=_optional(fields, "transform", schema.TRANSFORMS, what),
         type=kind, unit=unit_of(fields["unit"], f"unit of {what}") if "unit" in fields else unit_in(value or init),
         trainable=_trainable(fields.get("trainable"), kind, what), about=about_of(fields), place=key.place,
     )  # fmt: skip
+
+
+def _optional(fields: dict[str, Tree], key: str, allowed: tuple[str, ...], what: str) -> str | None:
+    return choice(fields[key], f"{key} of {what}", allowed) if key in fields else None
 
 
 def _value_and_init(fields: dict[str, Tree], node: Tree, what: str) -> tuple[Expr | tuple | None, Expr | None]:
@@ -189,7 +196,7 @@ def _domain(node: Tree | None, what: str) -> tuple[str, tuple[Expr, ...]]:
     name = found.name if isinstance(found, Call | Ref) else text
     arguments = found.args if isinstance(found, Call) else ()
     wanted = {"interval": 2, "simplex": 1, "symmetric": 2, "psd": 2}.get(name, 0)
-    if name not in schema.DOMAINS or isinstance(found, Ref) and (found.indices or found.time or found.primes):
+    if name not in schema.DOMAINS or (isinstance(found, Ref) and (found.indices or found.time or found.primes)):
         known = "positive, nonnegative, unit, interval(a, b), simplex(k), symmetric(k, l), psd(k, l)"
         refuse(node, f"domain of {what} is '{text[:60]}'", f"write real, {known}")
     if len(arguments) != wanted:
@@ -199,7 +206,9 @@ def _domain(node: Tree | None, what: str) -> tuple[str, tuple[Expr, ...]]:
 
 def axes(node: Tree | None) -> tuple[AxisDecl, ...]:
     """The declared axes: a size, another axis, or `time`."""
-    return tuple(AxisDecl(name=name, size=_size(name, value), place=key.place) for name, key, value in named(node, "axes"))
+    return tuple(
+        AxisDecl(name=name, size=_size(name, value), place=key.place) for name, key, value in named(node, "axes")
+    )
 
 
 def _size(name: str, node: Tree) -> int | str:
@@ -232,4 +241,3 @@ def operators(node: Tree | None) -> tuple[tuple[str, str], ...]:
 def texts(node: Tree | None, what: str) -> tuple[str, ...]:
     """A text or a list of texts."""
     return tuple(text_of(item, f"an entry of {what}") for item in items(node)) if node is not None else ()
-

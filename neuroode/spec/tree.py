@@ -44,12 +44,15 @@ class Map:
     def keys(self) -> list[str]:
         return [name.text for name, _ in self.entries]
 
+    def __contains__(self, key: str) -> bool:
+        return any(name.text == key for name, _ in self.entries)
+
     def without(self, *keys: str) -> Map:
         return Map(tuple(e for e in self.entries if e[0].text not in keys), self.place)
 
     def with_entry(self, key: Scalar, value: Tree) -> Map:
         """The mapping with this entry in the place of the one of the same name, or at the end."""
-        if key.text not in self.keys():
+        if key.text not in self:
             return Map((*self.entries, (key, value)), self.place)
         return Map(tuple((key, value) if e[0].text == key.text else e for e in self.entries), self.place)
 

@@ -173,3 +173,8 @@ class NeuronSpec:
     compat: tuple[tuple[str, object], ...] = ()
     short_event: bool = field(default=False, compare=False)
     source: str = field(default="", compare=False)
+    places: tuple[tuple[str, Place], ...] = field(default=(), compare=False, repr=False)  # of the top-level keys
+
+    def place_of(self, key: str) -> Place:
+        """Where a top-level key stands; the file alone if it does not."""
+        return dict(self.places).get(key, Place(self.source or "<model>"))
