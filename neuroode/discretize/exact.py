@@ -1,8 +1,8 @@
 """The exact step of a linear block whose drive is held over the step (zero-order hold).
 
 x(dt) = e^(A dt) x(0) + dt phi_1(A dt) u. Closed forms: one state, real or complex; triangular blocks of two or three
-(the entries of a function of a triangular matrix are divided differences summed over paths). Larger or full blocks take
-the exponential of [[A, 1], [0, 0]] dt numerically.
+(the entries of a function of a triangular matrix are divided differences summed over paths); full blocks of two, with
+real, equal or complex eigenvalues. Larger ones take the exponential of [[A, 1], [0, 0]] dt numerically.
 
 Sources: Rotter and Diesmann, Biol. Cybern. 81 (1999); Davis, Lin. Alg. Appl. 6 (1973) for triangular functions; Van Loan,
 IEEE Trans. Autom. Control 23 (1978) for the augmented exponential.
@@ -17,7 +17,7 @@ import sympy as sp
 from neuroode.analysis.linearity import running
 from neuroode.analysis.types import Block, Report
 from neuroode.discretize.types import Update, Verdict
-from neuroode.expr.functions import edd, expm, phi
+from neuroode.expr.functions import edd, expm, pair, phi
 
 MAX_BLOCK = 8
 CLOSED_TRIANGULAR = 3
@@ -45,10 +45,29 @@ def derive(report: Report, block: Block, dt: sp.Symbol) -> Update:
         AssertionError: never, if `applies` said yes.
     """
     assert block.A is not None and block.drive is not None
-    propagator, gain = _closed_form(block.A, dt) if _closed(block) else _numeric(block.A, dt)
+    propagator, gain = _functions(block, dt)
     x = sp.Matrix([running(report.system)[s] for s in block.states])
     values = {s: _row(propagator, x, i) + _driven(gain, block.drive, i) for i, s in enumerate(block.states)}
-    return Update(block.states, "exact", values, True, None, applies(report, block).reason)
+    return Update(block.states, "exact", values, True, None, applies(report, block).reason, _shown(block))
+
+
+def _functions(block: Block, dt: sp.Symbol) -> tuple[sp.Matrix, sp.Matrix]:
+    """e^(A dt) and dt phi_1(A dt)."""
+    assert block.A is not None
+    if _closed(block):
+        return _closed_form(block.A, dt)
+    return _two_by_two(block.A, dt) if block.A.rows == 2 else _numeric(block.A, dt)
+
+
+def _shown(block: Block) -> str:
+    """Full blocks as matrices; the entries are too long to read."""
+    if _closed(block):
+        return ""
+    x = ", ".join(block.states)
+    head = f"[{x}][t] = Phi [{x}] + Gamma u, Phi = exp(A dt), Gamma = dt phi_1(A dt), u = {list(block.drive or ())}"
+    if len(block.states) > 2:
+        return head
+    return f"{head}\n    Phi = C 1 + S (A dt - m 1), m = tr(A dt)/2, d = m^2 - det(A dt), C = e^m cosh(sqrt d), S = e^m sinh(sqrt d)/sqrt d"
 
 
 def _closed(block: Block) -> bool:
@@ -60,7 +79,10 @@ def _closed(block: Block) -> bool:
 def _form(block: Block) -> str:
     if len(block.states) == 1:
         return "closed form, exp and phi_1"
-    return "closed form, divided differences of exp" if _closed(block) else "matrix exponential of the augmented block, taken numerically"
+    if _closed(block):
+        return "closed form, divided differences of exp"
+    two = len(block.states) == 2
+    return "closed form of a 2 x 2 block, all signs of the discriminant" if two else "matrix exponential of the augmented block, taken numerically"
 
 
 def _row(m: sp.Matrix, v: sp.Matrix, i: int) -> sp.Expr:
@@ -114,6 +136,15 @@ def difference(*nodes: sp.Expr) -> sp.Expr:
         z = nodes[0] if nodes[1] == 0 else nodes[1]
         return phi(1, z) if z != 0 else sp.S.One
     return edd(*nodes)
+
+
+def _two_by_two(A: sp.Matrix, dt: sp.Symbol) -> tuple[sp.Matrix, sp.Matrix]:
+    """f(A dt) = C 1 + S (A dt - m 1) for f = exp and phi_1, with m = tr/2 and d = m^2 - det of A dt."""
+    m = A.trace() * dt / 2
+    d = dt**2 * (((A[0, 0] - A[1, 1]) / 2) ** 2 + A[0, 1] * A[1, 0])
+    rest = A * dt - m * sp.eye(2)
+    exponential, gain = (pair(k, 0, m, d) * sp.eye(2) + pair(k, 1, m, d) * rest for k in (0, 1))
+    return exponential, dt * gain
 
 
 def _numeric(A: sp.Matrix, dt: sp.Symbol) -> tuple[sp.Matrix, sp.Matrix]:

@@ -31,6 +31,7 @@ class Update:
     exact: bool
     convergence_order: int | None
     why: str
+    shown: str = ""  # the formula to print, where the entries of `values` are too long to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +71,5 @@ class Discretization:
 def _row(u: Update) -> str:
     worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
     lines = [f"{', '.join(u.states)}: {u.method}, {worth}; {u.why}"]
-    return "\n".join(lines + [f"    {s}[t] = {e}" for s, e in u.values.items()])
+    formulas = [u.shown] if u.shown else [f"{s}[t] = {e}" for s, e in u.values.items()]
+    return "\n".join(lines + [f"    {f}" for f in formulas])

@@ -47,7 +47,7 @@ def torch_source(program: Program) -> str:
 
     `prologue` takes constrained parameters by slot name, gives (coefficients, inits); `step` gives (outputs, next, trace).
     """
-    uses_special = any(a.op in ("phi", "cphi_re", "cphi_im", "edd", "expm") for a in _all(program))
+    uses_special = any(a.op in ("phi", "cphi_re", "cphi_im", "pair", "edd", "expm") for a in _all(program))
     parts = ["import math\n\nimport torch\n", SUPPORT, special_text() if uses_special else "", _prologue(program), _step(program)]
     return "\n".join(p.strip("\n") + "\n\n" for p in parts if p).rstrip() + "\n"
 
@@ -137,6 +137,7 @@ SPECIAL = {
     "phi": lambda value, t: f"phi({value}, {t[0]})",
     "cphi_re": lambda value, t: f"cphi({value}, {t[0]}, {t[1]}).real",
     "cphi_im": lambda value, t: f"cphi({value}, {t[0]}, {t[1]}).imag",
+    "pair": lambda value, t: f"pair({value[0]}, {t[0]}, {t[1]})[{'CS'.index(value[1])}]",
     "edd": lambda value, t: f"edd({', '.join(t)})",
     "expm": lambda value, t: f"expm({value[0]}, {', '.join(t)})[..., {value[1]}, {value[2]}]",
 }

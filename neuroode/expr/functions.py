@@ -22,6 +22,12 @@ class edd(sp.Function):
         return edd(*self.args, self.args[argindex - 1])
 
 
+class pair(sp.Function):
+    """pair(k, part, m, d): phi_k(m + j) = C + S j with j^2 = d; part 0 is C, part 1 is S. For 2 x 2 blocks."""
+
+    nargs = 4
+
+
 class expm(sp.Function):
     """expm(n, i, j, *entries): entry i, j of the exponential of the n x n matrix given row by row."""
 

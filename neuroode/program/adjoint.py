@@ -236,6 +236,23 @@ def _cphi(part: str) -> Rule:
     return rule
 
 
+def _pair(b: Builder, g: str, a: Assign) -> list[str | None]:
+    """With f = phi_k and f' = phi_k - k phi_{k+1} = C' + S' j: dC = C' dm + S'/2 dd, dS = S' dm + T dd."""
+    k, part = a.value  # type: ignore[misc]
+
+    def slope(which: str) -> str:
+        own = b.emit("pair", *a.args, value=(k, which))
+        return b.emit("sub", own, b.emit("mul", b.const(k), b.emit("pair", *a.args, value=(k + 1, which)))) if k else own
+
+    if part == "C":
+        rows = (slope("C"), b.emit("mul", b.const(0.5), slope("S")))
+    elif part == "S":
+        rows = (slope("S"), b.emit("pair", *a.args, value=(k, "T")))
+    else:
+        raise LoweringError("no derivative rule for the second derivative of a 2 x 2 exponential")
+    return [b.emit("mul", g, r) for r in rows]
+
+
 def _edd(b: Builder, g: str, a: Assign) -> list[str | None]:
     """The derivative of a divided difference in one node is the difference with that node repeated."""
     return [b.emit("mul", g, b.emit("edd", *a.args, x)) for x in a.args]
@@ -280,5 +297,6 @@ RULES: dict[str, Rule] = {
     "phi": _unary(_phi_slope),
     "cphi_re": _cphi("re"),
     "cphi_im": _cphi("im"),
+    "pair": _pair,
     "edd": _edd,
 }  # fmt: skip

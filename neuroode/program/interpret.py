@@ -155,5 +155,6 @@ IMMEDIATE: dict[str, Callable[..., Array]] = {
     "phi": special.phi,
     "cphi_re": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).real,
     "cphi_im": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).imag,
+    "pair": lambda value, m, d: special.pair(value[0], m, d)["CST".index(value[1])],
     "expm": _expm,
 }

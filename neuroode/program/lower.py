@@ -201,7 +201,7 @@ class Lowering:
         special = {
             sp.exp: self._exp, sp.re: self._re, sp.im: self._im, sp.conjugate: self._conjugate, sp.Abs: self._abs,
             sp.arg: self._arg, fn.phi: self._phi, fn.gate: self._gate, fn.pick: self._pick, fn.detach: self._detach,
-            fn.expm: self._expm,
+            fn.expm: self._expm, fn.pair: self._pair,
         }  # fmt: skip
         if kind in special:
             return special[kind](e)
@@ -262,6 +262,12 @@ class Lowering:
     def _detach(self, e: sp.Expr) -> Value:
         z = self.lower(e.args[0])
         return Value(self.builder.emit("detach", z.re), z.im and self.builder.emit("detach", z.im))
+
+    def _pair(self, e: sp.Expr) -> Value:
+        m, d = (self.real(a) for a in e.args[2:])
+        if not (self._still(m) and self._still(d)):
+            raise Unsupported("a coupled 2 x 2 block whose coefficients change from step to step is not lowered yet")
+        return Value(self.builder.emit("pair", m, d, value=(int(e.args[0]), "CS"[int(e.args[1])])))
 
     def _expm(self, e: sp.Expr) -> Value:
         n, i, j = (int(a) for a in e.args[:3])

@@ -66,3 +66,58 @@ def expm(n: int, entries: list[np.ndarray]) -> np.ndarray:
     """exp of n x n matrices given entry by entry (row by row); the result has shape (..., n, n)."""
     stacked = np.stack(np.broadcast_arrays(*[np.asarray(e, float) for e in entries]), axis=-1)
     return scipy.linalg.expm(stacked.reshape(*stacked.shape[:-1], n, n))
+
+
+def pair(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(C, S, T) with phi_k(m + j) = C + S j where j^2 = d (phi_0 = exp), and T = dS/dd. Real, any sign of d.
+
+    For a 2 x 2 matrix Z with m = tr(Z)/2 and d = m^2 - det(Z): phi_k(Z) = C 1 + S (Z - m 1), since (Z - m 1)^2 = d 1.
+    Near (0, 0) a Taylor series; for d >= 0 divided differences at the real eigenvalues, which may coincide; for d < 0 the
+    recurrence phi_{k+1}(z) = (phi_k(z) - 1/k!)/z, |z| > 1/2.
+    """
+    m, d = np.broadcast_arrays(np.asarray(m, float), np.asarray(d, float))
+    size = np.maximum(np.abs(m), np.sqrt(np.abs(d)))
+    small, real = size < 1, d >= 0
+    near = _pair_series(k, np.where(small, m, 0.0), np.where(small, d, 0.0))
+    split = _pair_real(k, m, np.where(real, d, 0.0))
+    turning = _pair_complex(k, np.where(small, 1.0, m), np.where(real | small, -1.0, d))
+    return tuple(np.where(small, a, np.where(real, b, c)) for a, b, c in zip(near, split, turning, strict=True))  # type: ignore[return-value]
+
+
+def _pair_series(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, ...]:
+    """sum (m + j)^n/(n+k)!; p + q j is the power, r + t j its derivative in d."""
+    p, q, r, t = np.ones_like(m), np.zeros_like(m), np.zeros_like(m), np.zeros_like(m)
+    C, S, T = (np.zeros_like(m) for _ in range(3))
+    for n in range(TERMS + 6):
+        weight = 1 / math.factorial(n + k)
+        C, S, T = C + weight * p, S + weight * q, T + weight * t
+        p, q, r, t = m * p + d * q, p + m * q, m * r + q + d * t, r + m * t
+    return C, S, T
+
+
+def _pair_real(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, ...]:
+    root, zeros = np.sqrt(d), [np.zeros_like(m)] * k
+    high, low = m + root, m - root
+    C = (edd(*zeros, high) + edd(*zeros, low)) / 2
+    return C, edd(*zeros, high, low), edd(*zeros, high, high, low, low)
+
+
+def _pair_complex(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, ...]:
+    w, size = np.sqrt(-d), np.exp(m)
+    C, S = size * np.cos(w), size * np.sinc(w / np.pi)
+    T = np.where(w > 1, (C - S) / (2 * d), size * _sinc_slope(np.maximum(d, -1.0)))
+    norm = m**2 - d
+    for j in range(k):
+        below = C - 1 / math.factorial(j)
+        C, new = (below * m - S * d) / norm, (S * m - below) / norm
+        slope = S if j == 0 else S - j * new  # of phi_j', whose half is dC/dd
+        S, T = new, (T * m - slope / 2 + new) / norm
+    return C, S, T
+
+
+def _sinc_slope(d: np.ndarray) -> np.ndarray:
+    """d/dd of sinh(sqrt d)/sqrt d = sum n d^(n-1)/(2n+1)!, |d| <= 1."""
+    total = np.zeros_like(d)
+    for n in reversed(range(1, 14)):
+        total = total * d + n / math.factorial(2 * n + 1)
+    return total

@@ -22,7 +22,7 @@ def phi(k: int, z: torch.Tensor) -> torch.Tensor:
     for j in range(1, k):
         value = (value - 1 / math.factorial(j)) / far
     near = torch.where(small, z, torch.zeros_like(z))
-    total = near / math.factorial(terms + k)
+    total = near * (1 / math.factorial(terms + k))
     for n in reversed(range(1, terms)):
         total = (total + 1 / math.factorial(n + k)) * near
     return torch.where(small, total + 1 / math.factorial(k), value)
@@ -60,7 +60,7 @@ def _edd_series(x: list[torch.Tensor]) -> torch.Tensor:
             h[n] = h[n] + (node - centre) * h[n - 1]
     total = torch.zeros_like(centre)
     for n in reversed(range(TERMS)):
-        total = total + h[n] / math.factorial(n + k)
+        total = total + h[n] * (1 / math.factorial(n + k))
     return torch.exp(centre) * total
 
 
@@ -75,3 +75,73 @@ def expm(n: int, *entries: torch.Tensor) -> torch.Tensor:
     if matrices.shape[0] == 1:
         return torch.linalg.matrix_exp(matrices.expand(2, n, n))[0].reshape(*shape, n, n)
     return torch.linalg.matrix_exp(matrices).reshape(*shape, n, n)
+
+
+class _Pair(torch.autograd.Function):
+    """(C, S) of `pair`, with the derivative in closed form: autograd would meet sqrt(0) where eigenvalues coincide."""
+
+    @staticmethod
+    def forward(ctx, k, m, d):
+        C, S, T = _pair_values(k, m, d)
+        C1, S1 = (C, S) if k == 0 else (a - k * b for a, b in zip((C, S), _pair_values(k + 1, m, d)[:2]))
+        ctx.save_for_backward(C1, S1, T)
+        return C, S
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gC, gS):
+        C1, S1, T = ctx.saved_tensors
+        return None, gC * C1 + gS * S1, gC * S1 / 2 + gS * T
+
+
+def pair(k: int, m: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """phi_k(m + j) = C + S j with j^2 = d, any sign of d (phi_0 = exp): functions of 2 x 2 matrices."""
+    return _Pair.apply(k, *torch.broadcast_tensors(m, d))
+
+
+def _pair_values(k, m, d):
+    size = torch.maximum(m.abs(), d.abs().sqrt())
+    small, real = size < 1, d >= 0
+    zero = torch.zeros_like(m)
+    near = _pair_series(k, torch.where(small, m, zero), torch.where(small, d, zero))
+    split = _pair_real(k, m, torch.where(real, d, zero))
+    turning = _pair_complex(k, torch.where(small, zero + 1, m), torch.where(real | small, zero - 1, d))
+    return [torch.where(small, a, torch.where(real, b, c)) for a, b, c in zip(near, split, turning)]
+
+
+def _pair_series(k, m, d):
+    p, q, r, t = torch.ones_like(m), torch.zeros_like(m), torch.zeros_like(m), torch.zeros_like(m)
+    C, S, T = torch.zeros_like(m), torch.zeros_like(m), torch.zeros_like(m)
+    for n in range(TERMS + 6):
+        weight = 1 / math.factorial(n + k)
+        C, S, T = C + weight * p, S + weight * q, T + weight * t
+        p, q, r, t = m * p + d * q, p + m * q, m * r + q + d * t, r + m * t
+    return C, S, T
+
+
+def _pair_real(k, m, d):
+    root, zeros = d.sqrt(), [torch.zeros_like(m)] * k
+    high, low = m + root, m - root
+    C = (edd(*zeros, high) + edd(*zeros, low)) / 2
+    return C, edd(*zeros, high, low), edd(*zeros, high, high, low, low)
+
+
+def _pair_complex(k, m, d):
+    w, size = (-d).sqrt(), m.exp()
+    C, S = size * w.cos(), size * torch.sinc(w / math.pi)
+    T = torch.where(w > 1, (C - S) / (2 * d), size * _sinc_slope(d.clamp(min=-1.0)))
+    norm = m**2 - d
+    for j in range(k):
+        below = C - 1 / math.factorial(j)
+        C, new = (below * m - S * d) / norm, (S * m - below) / norm
+        slope = S if j == 0 else S - j * new
+        S, T = new, (T * m - slope / 2 + new) / norm
+    return C, S, T
+
+
+def _sinc_slope(d):
+    """d/dd of sinh(sqrt d)/sqrt d, |d| <= 1."""
+    total = torch.zeros_like(d)
+    for n in reversed(range(1, 14)):
+        total = total * d + n / math.factorial(2 * n + 1)
+    return total
