@@ -25,7 +25,7 @@ OWN = {
     "softplus": "real_softplus", "min": "real_min", "max": "real_max", "sign": "real_sign",
 }  # fmt: skip
 #: functions in double precision that do not vectorise
-SPECIAL = {"phi": "phi", "cphi_re": "cphi_re", "cphi_im": "cphi_im", "edd": "edd"}
+SPECIAL = {"phi": "phi", "cphi_re": "cphi_re", "cphi_im": "cphi_im", "edd": "edd", "pair": "pair"}
 
 
 def sections_of(assigns: Iterable[Assign]) -> list[str]:
@@ -83,6 +83,9 @@ def _expression(a: Assign, args: list[str], dtype: str) -> str:
         return f"{OWN[a.op]}({', '.join(args)})"
     if a.op == "edd":
         return f"(real)edd({len(args)}, (const double[]){{{', '.join(args)}}})"
+    if a.op == "pair":
+        k, part = a.value  # type: ignore[misc]
+        return f"(real)pair({k}, {'CST'.index(part)}, {', '.join(args)})"
     if a.op in SPECIAL:
         return f"(real){SPECIAL[a.op]}({a.value}, {', '.join(args)})"
     one, zero = literal(1, dtype), literal(0, dtype)

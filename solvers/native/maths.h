@@ -136,6 +136,56 @@ static double edd(int n, const double *nodes)
     return exp(top) * e[0][n - 1];
 }
 
+/*: pair edd */
+/* phi_k(m + j) = C + S j with j*j = d (phi_0 = exp), T = dS/dd; part 0, 1, 2 is C, S, T. Functions of 2 x 2 matrices:
+   a series near 0, divided differences at real eigenvalues, the recurrence of phi_k at complex ones. */
+static double pair(int k, int part, double m, double d)
+{
+    double factorial = 1, C = 0, S = 0, T = 0;
+    if (fmax(fabs(m), sqrt(fabs(d))) < 1) {
+        double p = 1, q = 0, r = 0, t = 0;
+        for (int j = 2; j <= k; j++)
+            factorial *= j;
+        for (int n = 0; n < 30; n++) {
+            C += p / factorial;
+            S += q / factorial;
+            T += t / factorial;
+            const double new_p = m * p + d * q, new_r = m * r + q + d * t;
+            q = p + m * q;
+            t = r + m * t;
+            p = new_p;
+            r = new_r;
+            factorial *= n + 1 + k;
+        }
+    } else if (d >= 0) {
+        const double high = m + sqrt(d), low = m - sqrt(d);
+        const double one[8] = {high}, other[8] = {low}, two[8] = {high, low}, four[8] = {high, high, low, low};
+        if (part == 0)
+            return (edd(k + 1, one) + edd(k + 1, other)) / 2; /* the nodes behind are k zeros */
+        return part == 1 ? edd(k + 2, two) : edd(k + 4, four);
+    } else {
+        const double w = sqrt(-d), norm = m * m - d;
+        C = exp(m) * cos(w);
+        S = exp(m) * sin(w) / w;
+        for (int n = 13; n > 0; n--) { /* of sinh(sqrt d)/sqrt d: sum n d^(n-1)/(2n+1)! */
+            double below = 1;
+            for (int j = 2; j <= 2 * n + 1; j++)
+                below *= j;
+            T = T * d + n / below;
+        }
+        T = w > 1 ? (C - S) / (2 * d) : exp(m) * T;
+        for (int j = 0; j < k; j++) {
+            factorial *= j > 1 ? j : 1;
+            const double low = C - 1 / factorial, next = (S * m - low) / norm;
+            const double slope = j == 0 ? S : S - j * next;
+            C = (low * m - S * d) / norm;
+            T = (T * m - slope / 2 + next) / norm;
+            S = next;
+        }
+    }
+    return part == 0 ? C : part == 1 ? S : T;
+}
+
 /*: matrix_exp */
 /* The exponential of an n x n matrix: 2^-s of it by its Taylor series, squared s times. */
 static void matrix_exp(int n, const double *matrix, double *value)
