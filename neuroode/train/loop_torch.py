@@ -206,7 +206,8 @@ class Trainer:
         if not shape.resonator(spec):
             return None
         omega, b_0 = (layer.values[name].detach().double().numpy().copy() for name in ("omega", "b_0"))
-        b = shape.damping(spec, omega, b_0, layer.dt)
+        dt = self.neuron.step_length(self.settings.dt)
+        b = shape.damping(spec, omega, b_0, dt)
         start = getattr(self, "start", None)
         first = (start.omega, start.b) if start else (omega, b)
-        return Resonators(dt=layer.dt, omega_start=first[0], b_start=first[1], omega=omega, b=b)
+        return Resonators(dt=dt, omega_start=first[0], b_start=first[1], omega=omega, b=b)

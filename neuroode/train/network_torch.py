@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuroode.train.linear_torch import Linear
 from neuroode.train.options import Settings
 from neuroode.train.shape import check, spiking
 
@@ -24,9 +25,9 @@ class Network(nn.Module):
         check(neuron.spec)
         self.recurrent = spiking(neuron.spec) if settings.recurrent is None else settings.recurrent
         options = {"size": settings.size, "init": dict(settings.init), "recurrent": self.recurrent}
-        self.into = nn.Linear(channels, settings.size, bias=settings.bias)
+        self.into = Linear(channels, settings.size, bias=settings.bias)
         self.hidden = neuron.torch(**options, dt=settings.dt, dtype=torch.float32)
-        self.out = nn.Linear(settings.size, classes, bias=settings.bias)
+        self.out = Linear(settings.size, classes, bias=settings.bias)
         self.leaky = _leaky(leaky, classes, settings)
         self._start_weights(channels)
 

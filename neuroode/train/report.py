@@ -124,7 +124,7 @@ def _spikes(raster: Raster, order: np.ndarray) -> Figures:
     """Times and rows of the spikes, and the share of neurons that fire, as a running mean over `window` steps."""
     spikes = raster.output[:, order] > 0
     step, row = np.nonzero(spikes)
-    window = max(1, len(spikes) // 40)
+    window = max(3, len(spikes) // 40)
     share = np.convolve(spikes.mean(1), np.full(window, 1 / window), mode="same")
     rate = float(spikes.mean())
     return {

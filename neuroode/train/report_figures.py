@@ -65,7 +65,7 @@ def training(figures: Numbers) -> Figure:
         _losses(right, seed, colour)
     left.set(xlabel="epoch", ylabel="test accuracy (%)", title=_title(figures))
     right.set(xlabel="epoch", ylabel="loss (nats)", title=_loss_name(figures["settings"]["loss"]))
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.05 * right.get_ylim()[1])
     left.legend(loc="lower right")
     right.legend(handles=_line_kinds(figures), loc="upper right")
     for axes in (left, right):

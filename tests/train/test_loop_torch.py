@@ -1,0 +1,166 @@
+"""The loop: parameter counts, learning, resuming, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import neuroode as no
+from neuroode._errors import NeuroodeError, RunError, Unsupported
+from neuroode.train import Settings
+from neuroode.train.loop_torch import Trainer
+from neuroode.train.network_torch import Network
+from neuroode.train.options import recommended
+from neuroode.train.results import Epoch, SeedResult, pick
+from neuroode.train.tasks import Task
+
+SMALL = replace(recommended("digits", "brf"), size=12, epochs=3)
+
+
+def trainer(task: Task, settings: Settings = SMALL, neuron: str = "brf", seed: int = 0) -> Trainer:
+    return Trainer(task, no.load(neuron), no.load("li"), settings, seed)
+
+
+def silent(_: Epoch) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("task", "channels", "classes", "size", "expected"),
+    [("ecg", 4, 6, 36, 1734), ("smnist", 1, 10, 256, 68874), ("smnist", 700, 20, 128, 108820)],
+)
+def test_parameter_counts_of_the_brf_paper(task: str, channels: int, classes: int, size: int, expected: int) -> None:
+    recipe = replace(recommended(task, "brf"), size=size)
+    assert Network(no.load("brf"), no.load("li"), channels, classes, recipe).count() == expected
+
+
+def test_initial_weights_are_xavier_of_one_matrix() -> None:
+    torch.manual_seed(0)
+    network = Network(no.load("brf"), no.load("li"), 4, 6, recommended("ecg", "brf"))
+    bound = (6 / (4 + 36 + 36)) ** 0.5
+    for weight in (network.into.weight, network.hidden.W_rec):
+        assert 0.9 * bound < weight.abs().max() <= bound
+    omega = network.hidden.values["omega"]
+    assert 3 <= omega.min() < omega.max() <= 5
+    assert not any(linear.bias is not None for linear in (network.into, network.out))
+
+
+def test_two_epochs_learn(digits: Task) -> None:
+    recipe = replace(recommended("digits", "brf"), size=32, epochs=2)
+    result = trainer(digits, recipe).run(silent)
+    assert [e.epoch for e in result.epochs] == [0, 1, 2]
+    assert result.epochs[2].test_accuracy > result.epochs[0].test_accuracy + 10
+    assert result.accuracy == result.epochs[2].test_accuracy
+    assert result.epochs[1].lr == recipe.lr
+    assert result.epochs[2].lr == recipe.lr / 2
+
+
+def test_a_seed_gives_the_same_run_again(few: Task) -> None:
+    first, again, other = (trainer(few, seed=seed).run(silent) for seed in (0, 0, 1))
+    assert [replace(e, seconds=0) for e in first.epochs] == [replace(e, seconds=0) for e in again.epochs]
+    assert first.epochs[-1].test_loss != other.epochs[-1].test_loss
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(number: int) -> object:
+    def tell(epoch: Epoch) -> None:
+        if epoch.epoch == number:
+            raise Stop
+
+    return tell
+
+
+def test_a_resumed_run_is_the_same_to_the_last_bit(few: Task, tmp_path: Path) -> None:
+    path = tmp_path / "seed0.pt"
+    whole = trainer(few)
+    whole_result = whole.run(silent)
+    with pytest.raises(Stop):
+        trainer(few).run(stop_at(2), path)
+    torch.manual_seed(99)  # where the interrupted process stood does not matter
+    rest = trainer(few)
+    told: list[int] = []
+    result = rest.run(lambda e: told.append(e.epoch), path, resume=True)
+    assert told == [2, 3]
+    for (name, a), b in zip(whole.network.state_dict().items(), rest.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert _moments(whole) == _moments(rest)
+    assert result.accuracy == whole_result.accuracy
+    assert np.array_equal(result.raster.output, whole_result.raster.output)
+    assert np.array_equal(result.resonators.omega_start, whole_result.resonators.omega_start)
+
+
+def _moments(one: Trainer) -> list[list[float]]:
+    return [state["exp_avg_sq"].flatten().tolist() for state in one.adam.state.values()]
+
+
+def test_a_finished_run_is_only_read(few: Task, tmp_path: Path) -> None:
+    path = tmp_path / "seed0.pt"
+    first = trainer(few).run(silent, path)
+    again = trainer(few).run(stop_at(0), path, resume=True)
+    assert isinstance(again, SeedResult)
+    assert again.epochs == first.epochs
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(few: Task, tmp_path: Path) -> None:
+    path = tmp_path / "seed0.pt"
+    trainer(few, replace(SMALL, epochs=0)).run(silent, path)
+    with pytest.raises(RunError, match="was made with other values of epochs, lr"):
+        trainer(few, replace(SMALL, lr=0.05)).run(silent, path, resume=True)
+    path.write_bytes(b"half a file")
+    with pytest.raises(RunError, match="is not a checkpoint of neuroode"):
+        trainer(few).run(silent, path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(few: Task) -> None:
+    broken = replace(few, train_x=np.where(np.arange(64)[None, :, None] == 9, np.float32("nan"), few.train_x))
+    with pytest.raises(RunError, match=r"the loss is nan in epoch 1, batch 1 \(seed 0\)\nhint: lower --lr"):
+        trainer(broken).run(silent)
+
+
+def test_the_gradient_is_clipped(few: Task) -> None:
+    one = trainer(few, replace(SMALL, clip=1e-3))
+    x, y = next(one.train.batches(torch.arange(32), 32))
+    one.step(x, y)
+    norm = torch.stack([p.grad.norm() for p in one.parameters]).norm()
+    assert norm <= 1.001e-3
+
+
+def test_a_graded_neuron_is_not_recurrent_and_has_no_rate(few: Task) -> None:
+    recipe = replace(recommended("digits", "li"), size=8, epochs=1)
+    one = trainer(few, recipe, "li")
+    result = one.run(silent)
+    assert not one.network.recurrent
+    assert result.epochs[-1].rate is None
+    assert result.resonators is None
+
+
+def test_the_epoch_of_least_validation_loss_counts() -> None:
+    def epoch(number: int, val: float | None) -> Epoch:
+        return Epoch(
+            epoch=number, lr=None, train_loss=None, val_loss=val, val_accuracy=None,
+            test_loss=1, test_accuracy=50, rate=None, seconds=0,
+        )  # fmt: skip
+
+    assert pick([epoch(0, 3), epoch(1, 1), epoch(2, 2)]) == 1
+    assert pick([epoch(0, None), epoch(1, None)]) == 1
+
+
+def test_a_neuron_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    two = tmp_path / "two.yaml"
+    two.write_text("neuron: two\ndt: 1\ninputs: {a: current, b: current}\nequations: dv/dt = -v + a + b\n")
+    with pytest.raises(Unsupported, match="one input of one number; 'two' has a, b"):
+        Network(no.load(str(two)), no.load("li"), 1, 2, SMALL)
+    pair = tmp_path / "pair.yaml"
+    pair.write_text("neuron: pair\ndt: 1\nequations: dv/dt = -v + I\noutputs: {v: v, w: 2*v}\n")
+    with pytest.raises(Unsupported, match="one output; 'pair' has v, w"):
+        Network(no.load(str(pair)), no.load("li"), 1, 2, SMALL)
+    with pytest.raises(NeuroodeError, match="omeg"):
+        Network(no.load("brf"), no.load("li"), 1, 2, replace(SMALL, init={"omeg": "1"}))

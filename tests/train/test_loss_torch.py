@@ -1,0 +1,74 @@
+"""Losses against their definitions; the linear map against torch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuroode.train import Settings
+from neuroode.train.linear_torch import Linear
+from neuroode.train.loss_torch import correct, loss, predict, terms
+
+
+@pytest.fixture
+def out() -> Tensor:
+    return torch.randn(7, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+@pytest.fixture
+def labels() -> Tensor:
+    return torch.randint(0, 3, (7, 5), generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(out: Tensor, labels: Tensor) -> Tensor:
+    """Sum over time of the batch mean, term by term."""
+    rows = [out[t, b].log_softmax(-1)[labels[t, b]] for t in range(len(out)) for b in range(out.shape[1])]
+    return -torch.stack(rows).sum() / out.shape[1]
+
+
+@pytest.mark.parametrize("skip", [0, 2])
+def test_every_step(out: Tensor, labels: Tensor, skip: int) -> None:
+    recipe = Settings(loss="every_step", skip=skip)
+    value, expected = loss(out, labels, recipe), by_hand(out[skip:], labels[skip:])
+    assert torch.allclose(value, expected, rtol=1e-12)
+    (mine,), (theirs,) = torch.autograd.grad(value, out), torch.autograd.grad(expected, out)
+    assert torch.allclose(mine, theirs, atol=1e-14)
+    assert terms(recipe, 7) == 7 - skip
+
+
+def test_one_label_a_sequence_is_repeated(out: Tensor, labels: Tensor) -> None:
+    whole = loss(out, labels[0], Settings(loss="every_step"))
+    assert torch.allclose(whole, by_hand(out, labels[:1].expand(7, 5)), rtol=1e-12)
+
+
+def test_last_step_and_mean_output(out: Tensor, labels: Tensor) -> None:
+    last = loss(out, labels[0], Settings(loss="last_step"))
+    assert torch.allclose(last, by_hand(out[-1:], labels[:1]), rtol=1e-12)
+    mean = loss(out, labels[0], Settings(loss="mean_output", skip=1))
+    assert torch.allclose(mean, by_hand(out[1:].mean(0, keepdim=True), labels[:1]), rtol=1e-12)
+
+
+def test_predictions_follow_the_loss(out: Tensor, labels: Tensor) -> None:
+    assert predict(out, 1, Settings(loss="last_step")).equal(out[-1].argmax(-1))
+    assert predict(out, 1, Settings(loss="mean_output")).equal(out.mean(0).argmax(-1))
+    assert predict(out, 2, Settings(loss="every_step", skip=3)).equal(out[3:].argmax(-1))
+    share = (out.argmax(-1) == labels).double().mean()
+    assert correct(out, labels, Settings(loss="every_step")) == pytest.approx(5 * share.item())
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 40), (4, 36), (36, 6), (40, 40)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_linear_map_is_torchs(inputs: int, outputs: int, bias: bool) -> None:
+    torch.manual_seed(2)
+    mine, theirs = Linear(inputs, outputs, bias=bias).double(), nn.Linear(inputs, outputs, bias=bias).double()
+    theirs.load_state_dict(mine.state_dict())
+    x = torch.randn(11, 3, inputs, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(11, 3, outputs, dtype=torch.float64)
+    found = [_gradients(module, x, weight) for module in (mine, theirs)]
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*found, strict=True))
+
+
+def _gradients(module: nn.Module, x: Tensor, weight: Tensor) -> list[Tensor]:
+    out = module(x)
+    return [out, *torch.autograd.grad((out * weight).sum(), [x, *module.parameters()])]
