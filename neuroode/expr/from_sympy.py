@@ -36,9 +36,7 @@ def node_of(value: Any) -> Expr | Cond:
 
 def is_sympy(value: object) -> bool:
     """Whether the value is a sympy object, told without importing sympy."""
-    return type(value).__module__.split(".")[0] == "sympy" or any(
-        base.__module__.split(".")[0] == "sympy" for base in type(value).__mro__
-    )
+    return any(str(base.__module__).split(".")[0] == "sympy" for base in type(value).__mro__)
 
 
 def reference(name: str) -> Ref:

@@ -62,8 +62,9 @@ def tokenize(text: str, origin: Origin) -> list[Token]:
             raise _strange(text[at], mark)
         kind = found.lastgroup or ""
         if kind == "end" and not opened:
-            statement = found.end()
-        if at - statement > MAX_STATEMENT:
+            statement = 0
+        statement += len(found[0]) if kind != "blank" else 0
+        if statement > MAX_STATEMENT:
             raise SpecError(f"a statement of more than {MAX_STATEMENT} characters", place=mark.place)
         if kind != "blank" and not (kind == "end" and opened and found[0] == "\n"):
             token = Token(kind, found[0], at, mark)

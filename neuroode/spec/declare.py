@@ -43,14 +43,14 @@ def declare(name: str, *, find: Find | None = None, **keys: Any) -> NeuronSpec:
     return build(resolve(tree, make.file, None, lambda n, node: parent_of(n, make.file, node, find)), source="")
 
 
-def changed(spec: NeuronSpec, *, remove: Any = None, replace: Any = None, add: Any = None) -> NeuronSpec:
-    """The declaration after `remove`, `replace` and `add`, in this order.
+def changed(spec: NeuronSpec, key: str, what: Any) -> NeuronSpec:
+    """The declaration after one change: `remove` a list of names, `replace` or `add` a mapping of sections.
 
     Raises:
         SpecError: a change does not apply, or its result is wrong.
     """
     make = _Maker(*_caller())
-    changes = make.top({"remove": remove, "replace": replace, "add": add})
+    changes = make.top({key: what})
     return build(change(to_tree(spec, make.origin), changes), source=spec.source)
 
 
@@ -138,7 +138,7 @@ class _Maker:
         try:
             node = _node(value, key)
         except NeuroodeError as error:
-            raise SpecError(error.what, place=error.place or self.place, hint=error.hint) from error
+            raise SpecError(error.what, place=self.place, hint=error.hint) from error
         if isinstance(node, Compare | Logic) and not is_guard:
             hint = "declare an event and read its name, or use where(cond, a, b)"
             raise SpecError("a relation stands in an expression", place=self.place, hint=hint)

@@ -133,7 +133,7 @@ def _must_fit(node: Scalar, what: str, there: bool, adding: bool, known: list[st
 def _put_lines(tree: Map, value: Tree, adding: bool) -> Map:
     lines = _lines(tree)
     for name, line in _lines(Map(((Scalar("equations"), value),))).items():
-        _must_fit(Scalar(name, origin=line.origin), f"the equation of '{name}'", name in lines, adding, list(lines))
+        _must_fit(Scalar(name, origin=line.origin), f"equation of '{name}'", name in lines, adding, list(lines))
         lines[name] = line
     return _with_lines(tree, lines)
 

@@ -156,7 +156,7 @@ def _itself(scope: Scope, need: Need) -> NeuroodeError:
         return SpecError(f"within step t: {name} needs {name}", place=place, hint=hint)
     if need.point == FLOW:
         return SpecError(f"{name}[t] is the end of this flow and not known inside it", place=place,
-                         hint=f"write {name} for the running value, {_lagged(need.ref)} for the one before the step")  # fmt: skip
+                         hint=f"write {name} for the running value, {_lagged(need.ref)} for the last one")  # fmt: skip
     shown = _shown(scope, name)
     return SpecError(f"{shown} is defined by itself: '{name}' means {name}[t]", place=place, hint=hint)
 

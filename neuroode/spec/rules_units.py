@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from neuroode._errors import UnitError
+from neuroode._errors import Place, UnitError
 from neuroode.expr import units
 from neuroode.expr.nodes import Binary, Call, Compare, Expr, Logic, Neg, Node, Num, Ref, TimeIndex, fold, walk
 from neuroode.expr.show import show
@@ -43,9 +43,10 @@ def unit_rules(scope: Scope) -> None:
     Raises:
         UnitError: quantities that do not fit together, or no unit for the step.
     """
-    if not has_units(scope):
+    place = first_unit(scope)
+    if place is None:
         return
-    _dt(scope)
+    _dt(scope, place)
     table = Table(scope)
     _declared(table)
     for site in _in_order(scope):
@@ -53,21 +54,26 @@ def unit_rules(scope: Scope) -> None:
     _assignments(table)
 
 
-def has_units(scope: Scope) -> bool:
-    """Whether any quantity has a unit."""
+def first_unit(scope: Scope) -> Place | None:
+    """Where a quantity with a unit stands; None if the model has no units."""
     spec = scope.spec
-    if any(d.unit for group in (spec.inputs, spec.states, spec.parameters) for d in group):
-        return True
+    for group in (spec.inputs, spec.states, spec.parameters):
+        for declared in group:
+            if declared.unit:
+                return declared.place
     if spec.dt and spec.dt.unit:
-        return True
-    return any(isinstance(n, Num) and n.unit for site in scope.sites for n in walk(site.node))
+        return spec.place_of("dt")
+    found = (n for site in scope.sites for n in walk(site.node) if isinstance(n, Num) and n.unit)
+    return next((n.mark.place for n in found), None)
 
 
-def _dt(scope: Scope) -> None:
+def _dt(scope: Scope, first: Place) -> None:
     dt = scope.spec.dt
     place = scope.spec.place_of("dt")
     if dt is None or dt.unit is None:
-        raise UnitError("the model has units, so the key dt must give a time", place=place, hint="write dt: 0.1 ms")
+        raise UnitError(
+            "the model has units, so the key dt must give a time", place=place if dt else first, hint="write dt: 0.1 ms"
+        )
     if units.scale_and_dimension(dt.unit)[1] != units.TIME:
         raise UnitError(f"dt is in {dt.unit}, which is not a time", place=place, hint="write dt: 0.1 ms")
 
