@@ -22,7 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/neuroode list
 	$(BIN)/neuroode show brf
-	$(BIN)/neuroode train ecg --neuron brf --quick
+	$(BIN)/neuroode train digits --neuron brf --out runs/demo
+	@echo 'pictures: runs/demo/hidden.png, runs/demo/training.png, runs/demo/resonators.png'
 
 test: $(STAMP)
 	$(BIN)/pytest -q -m 'not slow'

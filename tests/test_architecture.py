@@ -104,11 +104,11 @@ def _absolute(file: Path, node: ast.ImportFrom) -> str:
 
 
 def target(module: str) -> str | None:
-    """The part of the house that an import reaches; None for a library."""
+    """The part of the house that an import reaches; None for a library, and for the bare name, which all load."""
     first, *rest = module.split(".")
-    if first != "neuroode":
+    if first != "neuroode" or not rest:
         return None
-    return rest[0] if rest and rest[0] in RANK else "__init__"
+    return rest[0] if rest[0] in RANK else "__init__"
 
 
 ALL = [one for file in sources() for one in imports(file)]
