@@ -21,18 +21,19 @@ from neuroode._errors import (
 
 if TYPE_CHECKING:
     from neuroode.neuron import Neuron as Neuron
-    from neuroode.neuron import Recurrent as Recurrent
     from neuroode.neuron import load as load
+    from neuroode.nn.recurrent import Recurrent as Recurrent
 
 __version__ = "0.1.0"
 
 #: public name -> module that has it
 _LAZY = {
-    **dict.fromkeys(("Neuron", "Recurrent", "load", "detach_carry"), "neuroode.neuron"),
+    **dict.fromkeys(("Neuron", "load", "detach_carry"), "neuroode.neuron"),
+    "Recurrent": "neuroode.nn.recurrent",
     **dict.fromkeys(
         (
-            "symbols", "symbol", "quantity", "Parameter", "State", "Input", "Event", "Reset", "Surrogate", "at", "index",
-            "sum", "detach", "straight_through", "grad", "dW", "where", "t", "dt", "step",
+            "symbols", "symbol", "quantity", "Parameter", "State", "Input", "Event", "Reset", "Surrogate", "at",
+            "index", "sum", "detach", "straight_through", "grad", "dW", "where", "t", "dt", "step",
         ),
         "neuroode.spec.dsl",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +16,8 @@ if TYPE_CHECKING:
     from neuroode.analysis.types import Report
     from neuroode.discretize.types import Discretization
     from neuroode.nn.layer_torch import NeuronLayer
-    from neuroode.program.interpret import Run
     from neuroode.program.types import Program
     from neuroode.system.types import OdeSystem
-
-
-@dataclass(frozen=True, slots=True)
-class Recurrent:
-    """Recurrent weights: W_rec times `output` of the step before is added to `input`.
-
-    Args:
-        input, output: names; None takes the first input and the only output.
-        init: xavier_uniform | orthogonal | zeros.
-        bias: a trained bias per neuron.
-        self_connections: False keeps the diagonal of W_rec at 0.
-    """
-
-    input: str | None = None
-    output: str | None = None
-    init: str = "xavier_uniform"
-    bias: bool = False
-    self_connections: bool = True
 
 
 class Neuron:
@@ -95,7 +76,9 @@ class Neuron:
         chosen = dict(method) if isinstance(method, Mapping) else method
         return discretize(self.analyse(), chosen)
 
-    def program(self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto") -> Program:
+    def program(
+        self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto"
+    ) -> Program:
         """The language-neutral program of one step; `.plan` says how each component is scheduled and why.
 
         Raises:
@@ -138,7 +121,13 @@ class Neuron:
         raise Unsupported("the jax module is not available yet", hint="use .torch(...)")
 
     def simulate(
-        self, x: Any, dt: Any = None, *, method: str | None = None, parameters: Mapping[str, Any] | None = None, seed: int = 0
+        self,
+        x: Any,
+        dt: Any = None,
+        *,
+        method: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> dict[str, np.ndarray]:
         """Run in numpy float64 by the reference interpreter.
 
@@ -154,17 +143,23 @@ class Neuron:
         from neuroode.program.values import interpreter_parameters, joined
 
         program = self.program(dt, method=method)
-        inputs = {k: np.asarray(v, float) for k, v in x.items()} if isinstance(x, Mapping) else {program.inputs[0]: np.asarray(x, float)}
+        inputs = (
+            {k: np.asarray(v, float) for k, v in x.items()}
+            if isinstance(x, Mapping)
+            else {program.inputs[0]: np.asarray(x, float)}
+        )
         missing = sorted(set(program.inputs) ^ set(inputs))
         if missing:
             raise RunError(f"inputs of '{self.spec.name}' are {', '.join(program.inputs)}; found {', '.join(inputs)}")
         size = np.shape(next(iter(inputs.values())))[2:]
-        values = interpreter_parameters(self.spec, program, self.step_length(dt), size, seed, parameters or {})
+        values = interpreter_parameters(self.spec, self.step_length(dt), size, seed, parameters or {})
         return joined(run(program, values, inputs).trace)
 
     def verify(self, dt: Any = None) -> Any:
         """Not there yet."""
-        raise Unsupported("certificates are not available yet", hint="the tests of neuroode compare every target with the interpreter")
+        raise Unsupported(
+            "certificates are not available yet", hint="the tests of neuroode compare every target with the interpreter"
+        )
 
     def step_length(self, dt: Any = None) -> float:
         """The step as a number in the declared unit of time.

@@ -12,9 +12,12 @@ import sympy as sp
 from sympy.utilities.iterables import strongly_connected_components
 
 from neuroode.analysis.types import Block
+from neuroode.expr import functions as fn
 from neuroode.system.types import OdeSystem
 
 NOT_HOLOMORPHIC = (sp.re, sp.im, sp.conjugate, sp.Abs, sp.arg)
+#: functions whose declared derivative is not the slope of their value, so that it proves nothing about linearity
+STEPS = (fn.gate, fn.rounded, fn.detach, sp.floor, sp.ceiling, sp.sign)
 
 
 def running(system: OdeSystem) -> dict[str, sp.Symbol]:
@@ -27,13 +30,14 @@ def _facts(system: OdeSystem, name: str) -> dict[str, bool]:
 
 
 def jacobian(system: OdeSystem) -> dict[str, dict[str, sp.Expr]]:
-    """d flow_i / d state_j for every state j that flow i reads; an entry is None where the derivative does not exist."""
+    """d flow_i / d state_j for every state j that flow i reads; None where there is no derivative."""
     x = running(system)
     return {i: {j: _derivative(f, x[j]) for j in x if f.has(x[j])} for i, f in system.flows.items()}
 
 
 def _derivative(f: sp.Expr, x: sp.Symbol) -> sp.Expr | None:
-    if x.is_real is None and any(part.has(x) for kind in NOT_HOLOMORPHIC for part in f.atoms(kind)):
+    kinds = STEPS if x.is_real else NOT_HOLOMORPHIC + STEPS
+    if any(part.has(x) for kind in kinds for part in f.atoms(kind)):
         return None
     return sp.expand(sp.diff(f, x)) if f.is_polynomial(x) else sp.diff(f, x)
 
@@ -53,7 +57,10 @@ def classify(system: OdeSystem, rows: dict[str, dict[str, sp.Expr]]) -> dict[str
         changed = bool(bad)
         base |= dict.fromkeys(bad, "conditional")
     held = {s for name, s in system.symbols.items() if "[" in name}
-    return {i: "switched" if c == "linear" and any(a.free_symbols & held for a in rows[i].values()) else c for i, c in base.items()}
+    return {
+        i: "switched" if c == "linear" and any(a.free_symbols & held for a in rows[i].values()) else c
+        for i, c in base.items()
+    }
 
 
 def components(rows: dict[str, dict[str, sp.Expr]]) -> tuple[tuple[str, ...], ...]:

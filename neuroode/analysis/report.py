@@ -36,8 +36,12 @@ def _class_facts(system: OdeSystem, classes: dict[str, str], rows: dict[str, dic
 def _culprits(system: OdeSystem, row: dict[str, sp.Expr]) -> str:
     x = set(linearity.running(system).values())
     bad = [f"d/d{j} = {a}" for j, a in row.items() if a is not None and a.has(*x)]
-    bad += [f"the real or imaginary part of {j} is read" for j, a in row.items() if a is None]
+    bad += [f"{_opaque(system, j)} of {j} is read" for j, a in row.items() if a is None]
     return ", ".join(bad) or "it reads a state that is not linear"
+
+
+def _opaque(system: OdeSystem, state: str) -> str:
+    return "a real part, absolute value or step" if system.is_complex(state) else "a step or detached value"
 
 
 def _eigenvalues(b: Block) -> list[sp.Expr]:
@@ -62,7 +66,14 @@ def _stability(b: Block) -> list[Fact]:
     signs = [sp.re(v).is_negative for v in values]
     listed = ", ".join(map(str, values))
     if all(signs):
-        return [Fact("stable", subject, "proved", f"eigenvalues {listed} have negative real part for all parameters in their domains")]
+        return [
+            Fact(
+                "stable",
+                subject,
+                "proved",
+                f"eigenvalues {listed} have negative real part for all parameters in their domains",
+            )
+        ]
     if any(sp.re(v).is_positive for v in values):
         return [Fact("unstable", subject, "proved", f"eigenvalues {listed}")]
     return [Fact("stability depends on parameters", subject, "proved", f"eigenvalues {listed}")]

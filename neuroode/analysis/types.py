@@ -64,7 +64,9 @@ class Report:
             "blocks": [_block_json(b) for b in self.blocks],
             "components": [list(c) for c in self.components],
             "degenerate": [str(e) for e in self.degenerate],
-            "facts": [{"claim": f.claim, "subject": f.subject, "evidence": f.evidence, "detail": f.detail} for f in self.facts],
+            "facts": [
+                {"claim": f.claim, "subject": f.subject, "evidence": f.evidence, "detail": f.detail} for f in self.facts
+            ],
         }
 
     def __str__(self) -> str:
@@ -77,5 +79,9 @@ def _matrices(b: Block) -> str:
 
 
 def _block_json(b: Block) -> dict[str, object]:
-    numbers = {"A": [[str(x) for x in row] for row in b.A.tolist()], "drive": [str(x) for x in b.drive]} if b.A is not None else {}
+    numbers = (
+        {"A": [[str(x) for x in row] for row in b.A.tolist()], "drive": [str(x) for x in b.drive]}
+        if b.A is not None
+        else {}
+    )
     return {"states": list(b.states), "kind": b.kind, **numbers}

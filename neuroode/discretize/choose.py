@@ -36,18 +36,34 @@ def dt_symbol(report: Report) -> sp.Symbol:
 
 
 def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
+    _check_by_state(report, wanted)
     updates: list[Update] = []
     for block in report.blocks:
         methods = {wanted.get(s, "auto") for s in block.states}
         if len(methods) > 1 and methods & {"exact", "auto"}:
             raise Unsupported(
-                f"the states {', '.join(block.states)} are one block and need one method, found {', '.join(sorted(methods))}",
+                f"the states {', '.join(block.states)} are one block and need one method, "
+                f"found {', '.join(sorted(methods))}",
                 hint="give them the same method",
             )
         for m in sorted(methods):
             states = tuple(s for s in block.states if wanted.get(s, "auto") == m)
             updates += _updates(report, m, (block,)) if len(methods) == 1 else [_euler_like(report, m, states)]
     return Discretization(report, "by state", tuple(updates), report.degenerate)
+
+
+def _check_by_state(report: Report, wanted: dict[str, str]) -> None:
+    for state, method in wanted.items():
+        if state not in report.system.flows:
+            flows = ", ".join(report.system.flows) or "none"
+            raise Unsupported(f"method of '{state}': it is not a flow state", hint=f"flow states: {flows}")
+        if method.startswith("semi_implicit"):
+            raise Unsupported(
+                f"method of '{state}': semi_implicit orders all flow states and is no method of one",
+                hint="write method: semi_implicit(...) for the neuron",
+            )
+        if method not in MAKERS:
+            raise _unknown(method)
 
 
 def _euler_like(report: Report, method: str, states: tuple[str, ...]) -> Update:
@@ -61,10 +77,9 @@ def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Upd
     name = method.partition("(")[0].strip()
     if name == "semi_implicit":
         return [_semi_implicit(report, method)] if report.system.flows else []
-    makers = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block}
-    if name not in makers:
+    if name not in MAKERS:
         raise _unknown(name)
-    return [makers[name](report, b) for b in blocks]
+    return [MAKERS[name](report, b) for b in blocks]
 
 
 def _unknown(name: str) -> Unsupported:
@@ -105,6 +120,9 @@ def _exp_euler(report: Report, states: tuple[str, ...], why: str) -> Update:
     if not verdict.applies:
         raise Unsupported(f"method 'exp_euler' does not apply: {verdict.reason}", hint="use euler for it")
     return exp_euler.derive(report, states, dt_symbol(report), why)
+
+
+MAKERS = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block}
 
 
 def _semi_implicit(report: Report, method: str) -> Update:

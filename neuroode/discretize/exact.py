@@ -4,13 +4,13 @@ x(dt) = e^(A dt) x(0) + dt phi_1(A dt) u. Closed forms: one state, real or compl
 (the entries of a function of a triangular matrix are divided differences summed over paths); full blocks of two, with
 real, equal or complex eigenvalues. Larger ones take the exponential of [[A, 1], [0, 0]] dt numerically.
 
-Sources: Rotter and Diesmann, Biol. Cybern. 81 (1999); Davis, Lin. Alg. Appl. 6 (1973) for triangular functions; Van Loan,
-IEEE Trans. Autom. Control 23 (1978) for the augmented exponential.
+Sources: Rotter and Diesmann, Biol. Cybern. 81 (1999); Davis, Lin. Alg. Appl. 6 (1973) for triangular functions;
+Van Loan, IEEE Trans. Autom. Control 23 (1978) for the augmented exponential.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import sympy as sp
 
@@ -30,7 +30,10 @@ def applies(report: Report, block: Block) -> Verdict:
     n = len(block.states)
     complex_states = [s for s in block.states if report.system.is_complex(s)]
     if n > 1 and complex_states:
-        return Verdict(False, f"coupled complex states {', '.join(block.states)}: only a single complex state is solved in closed form")
+        return Verdict(
+            False,
+            f"coupled complex states {', '.join(block.states)}: only a single complex state is solved in closed form",
+        )
     if n > MAX_BLOCK:
         return Verdict(False, f"{n} coupled states, more than {MAX_BLOCK}")
     if block.kind == "switched" and n > 1 and not _closed(block):
@@ -44,7 +47,8 @@ def derive(report: Report, block: Block, dt: sp.Symbol) -> Update:
     Raises:
         AssertionError: never, if `applies` said yes.
     """
-    assert block.A is not None and block.drive is not None
+    assert block.A is not None
+    assert block.drive is not None
     propagator, gain = _functions(block, dt)
     x = sp.Matrix([running(report.system)[s] for s in block.states])
     values = {s: _row(propagator, x, i) + _driven(gain, block.drive, i) for i, s in enumerate(block.states)}
@@ -67,7 +71,8 @@ def _shown(block: Block) -> str:
     head = f"[{x}][t] = Phi [{x}] + Gamma u, Phi = exp(A dt), Gamma = dt phi_1(A dt), u = {list(block.drive or ())}"
     if len(block.states) > 2:
         return head
-    return f"{head}\n    Phi = C 1 + S (A dt - m 1), m = tr(A dt)/2, d = m^2 - det(A dt), C = e^m cosh(sqrt d), S = e^m sinh(sqrt d)/sqrt d"
+    form = "Phi = C 1 + S (A dt - m 1), m = tr(A dt)/2, d = m^2 - det(A dt)"
+    return f"{head}\n    {form}, C = e^m cosh(sqrt d), S = e^m sinh(sqrt d)/sqrt d"
 
 
 def _closed(block: Block) -> bool:
@@ -82,7 +87,11 @@ def _form(block: Block) -> str:
     if _closed(block):
         return "closed form, divided differences of exp"
     two = len(block.states) == 2
-    return "closed form of a 2 x 2 block, all signs of the discriminant" if two else "matrix exponential of the augmented block, taken numerically"
+    return (
+        "closed form of a 2 x 2 block, all signs of the discriminant"
+        if two
+        else "matrix exponential of the augmented block, taken numerically"
+    )
 
 
 def _row(m: sp.Matrix, v: sp.Matrix, i: int) -> sp.Expr:
@@ -99,8 +108,8 @@ def _terms(drive: sp.Expr) -> sp.Expr:
     held = [s for s in drive.free_symbols if "[" in s.name]
     split = sp.Add(*[held_i * sp.diff(drive, held_i) for held_i in held])
     rest = drive.subs(dict.fromkeys(held, 0))
-    linear = all(not sp.diff(drive, h).has(*held) for h in held) if held else False
-    return split + rest if linear else drive
+    linear = drive.is_polynomial(*held) and all(not sp.diff(drive, h).has(*held) for h in held)
+    return split + rest if held and linear else drive
 
 
 def _closed_form(A: sp.Matrix, dt: sp.Symbol) -> tuple[sp.Matrix, sp.Matrix]:
@@ -111,7 +120,7 @@ def _closed_form(A: sp.Matrix, dt: sp.Symbol) -> tuple[sp.Matrix, sp.Matrix]:
 
 
 def _triangular(A: sp.Matrix, dt: sp.Symbol, extra: tuple[sp.Expr, ...]) -> sp.Matrix:
-    """f(A dt) of a lower triangular A, f the divided difference of exp with `extra` nodes: exp itself, or phi_1 for (0,)."""
+    """f(A dt) of a lower triangular A; f the divided difference of exp with `extra` nodes: exp, or phi_1 for (0,)."""
     n = A.rows
     return sp.Matrix(n, n, lambda i, j: _entry(A, dt, i, j, extra) if i >= j else sp.S.Zero)
 
@@ -122,7 +131,7 @@ def _entry(A: sp.Matrix, dt: sp.Symbol, i: int, j: int, extra: tuple[sp.Expr, ..
     for count in range(len(inner) + 1):
         for middle in combinations(inner, count):
             path = (j, *middle, i) if i > j else (j,)
-            weight = sp.Mul(*[A[b, a] * dt for a, b in zip(path, path[1:], strict=False)])
+            weight = sp.Mul(*[A[b, a] * dt for a, b in pairwise(path)])
             if weight != 0:
                 total += weight * difference(*[A[s, s] * dt for s in path], *extra)
     return total

@@ -1,4 +1,4 @@
-"""Exponential Euler: each state by its own exact step while the others are held. Order 1; exact for a lone linear state.
+"""Exponential Euler: each state by its own exact step while the others are held. Order 1.
 
 Source: Rush and Larsen, IEEE Trans. Biomed. Eng. 25 (1978).
 """

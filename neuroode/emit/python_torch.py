@@ -21,13 +21,19 @@ SUPPORT = '''
 def reset(e, target, x):
     """target where e is 1, else x; the gradient is that of x + e*(target - x)."""
     chosen = torch.where(e.detach() != 0, target, x)
-    return chosen + (e - e.detach()) * (target - x).detach() if e.requires_grad else chosen
+    if not e.requires_grad:
+        return chosen
+    jump = (target - x).detach()
+    return chosen + (e - e.detach()) * torch.where(jump.isfinite(), jump, torch.zeros_like(jump))
 
 
 def event(margin, strict, slope):
     """1 where the margin passes; `slope()` is the surrogate's derivative, read only where a gradient is needed."""
     bit = (margin > 0 if strict else margin >= 0).to(margin.dtype)
-    return bit + slope() * (margin - margin.detach()) if margin.requires_grad else bit
+    if not margin.requires_grad:
+        return bit
+    finite = torch.where(margin.isfinite(), margin, torch.zeros_like(margin))  # inf - inf would be nan
+    return bit + slope() * (finite - finite.detach())
 
 
 def number(value, like):
@@ -45,10 +51,17 @@ def special_text() -> str:
 def torch_source(program: Program) -> str:
     """Source of `prologue(p, dt)`, `step(coefficients, carry, inputs)` and their support.
 
-    `prologue` takes constrained parameters by slot name, gives (coefficients, inits); `step` gives (outputs, next, trace).
+    `prologue` takes constrained parameters by slot name and gives (coefficients, inits); `step` gives (outputs, next,
+    trace).
     """
     uses_special = any(a.op in ("phi", "cphi_re", "cphi_im", "pair", "edd", "expm") for a in _all(program))
-    parts = ["import math\n\nimport torch\n", SUPPORT, special_text() if uses_special else "", _prologue(program), _step(program)]
+    parts = [
+        "import math\n\nimport torch\n",
+        SUPPORT,
+        special_text() if uses_special else "",
+        _prologue(program),
+        _step(program),
+    ]
     return "\n".join(p.strip("\n") + "\n\n" for p in parts if p).rstrip() + "\n"
 
 
@@ -70,12 +83,18 @@ def _step(program: Program) -> str:
     coefficients = [name.local(c.name, "k", c.name.removeprefix("p.")) for c in program.coefficients]
     carry = [name.local(f"c.{s.name}", "c", s.name) for s in program.carry]
     inputs = [name.local(f"x.{n}", "x", n) for n in program.inputs]
-    rows = [f"{_targets(names)} = {source}" for names, source in ((coefficients, "coefficients"), (carry, "carry"), (inputs, "inputs")) if names]
+    rows = [
+        f"{_targets(names)} = {source}"
+        for names, source in ((coefficients, "coefficients"), (carry, "carry"), (inputs, "inputs"))
+        if names
+    ]
     like = (inputs or carry)[0]
     slots = {s.name: s for s in program.events}
     for a in program.body:
         rows += _event(a, slots, name, like) if a.op == "event" else [_assign(a, name, like)]
-    results = [_tuple(name.tensor(v, like) for _, v in group) for group in (program.outputs, program.next, program.trace)]
+    results = [
+        _tuple(name.tensor(v, like) for _, v in group) for group in (program.outputs, program.next, program.trace)
+    ]
     doc = '"""One step: (outputs, next carry, trace)."""'
     return _function("step(coefficients, carry, inputs)", doc, [*rows, f"return {', '.join(results)}"])
 
@@ -120,7 +139,7 @@ def _text(a: Assign, name: _Names, like: str) -> str:
     raise LoweringError(f"no torch text for op {a.op!r}")
 
 
-def _compare(sign: str):  # noqa: ANN202
+def _compare(sign: str):
     return lambda value, t: f"({t[0]} {sign} {t[1]}).to({t[0]}.dtype)"
 
 
@@ -169,7 +188,7 @@ class _Names(dict[str, str]):
         return f"number({self[value]}, {like})" if value in self._literals else self[value]
 
 
-def _tuple(items) -> str:  # noqa: ANN001
+def _tuple(items) -> str:
     listed = list(items)
     return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
 

@@ -27,7 +27,7 @@ class Reference:
 
 
 def reference(spec: NeuronSpec, program: Program, dt: float) -> Reference:
-    """Run the interpreter on seeded inputs that make the neuron fire if it can, with a loss of sum(weight * outputs)."""
+    """Run the interpreter on seeded inputs that make the neuron fire if it can; the loss is sum(weight * outputs)."""
     values = initial_values(spec, dt, (NEURONS,), np.random.default_rng(0))
     parameters = slots(spec, values, (NEURONS,)) | {"dt": np.asarray(dt)}
     inputs = _lively_inputs(spec, program, parameters)
@@ -50,7 +50,9 @@ def weights(shape: tuple[int, ...]) -> np.ndarray:
 
 def _lively_inputs(spec: NeuronSpec, program: Program, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Uniform draws, scaled so that between 5 and 50 % of the steps have an event, or the largest scale below."""
-    draws = {n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, (STEPS, 1, NEURONS)) for i, n in enumerate(program.inputs)}
+    draws = {
+        n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, (STEPS, 1, NEURONS)) for i, n in enumerate(program.inputs)
+    }
     events = {e.name for e in spec.events}
     best, distance = draws, np.inf
     for scale in SCALES if events else (1.0,):

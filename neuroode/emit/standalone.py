@@ -72,7 +72,7 @@ CHECK = '''
 def compare():
     """Run on the reference inputs in float64: (kind, name, index, expected, found, difference) per reference value.
 
-    The loss is the sum of cos(0, 1, 2, ...) times the outputs; differences are relative to the largest value of an array.
+    The loss is the sum of cos(0, 1, 2, ...) times the outputs; differences are relative to an array's largest value.
     """
     module = Neuron(len(next(iter(INPUTS.values()))[0][0]), dtype=torch.float64)
     values = {n: v.detach().requires_grad_(v.requires_grad) for n, v in module.values().items()}
@@ -95,7 +95,8 @@ def compare():
 if __name__ == "__main__":
     checked = compare()
     for kind, name, index, expected, got, difference in checked:
-        print(f"{kind:8} {name + str(list(index)):24} expected {expected: .12g}  found {got: .12g}  difference {difference:.1e}")
+        where = name + str(list(index))
+        print(f"{kind:8} {where:24} expected {expected: .12g}  found {got: .12g}  difference {difference:.1e}")
     good = sum(row[-1] <= 1e-11 for row in checked)
     print(f"{good} of {len(checked)} reference values agree; largest difference {max(row[-1] for row in checked):.1e}")
     raise SystemExit(0 if good == len(checked) else 1)
@@ -106,7 +107,20 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
     """The text of the file."""
     found = reference(spec, program, dt)
     module = MODULE.format(inputs=", ".join(program.inputs))
-    return "\n\n".join(part.strip("\n") for part in (_header(spec, dt, found), torch_source(program), _transforms(), _data(spec, program, dt, found), module, CHECK)) + "\n"
+    return (
+        "\n\n".join(
+            part.strip("\n")
+            for part in (
+                _header(spec, dt, found),
+                torch_source(program),
+                _transforms(),
+                _data(spec, program, dt, found),
+                module,
+                CHECK,
+            )
+        )
+        + "\n"
+    )
 
 
 def _header(spec: NeuronSpec, dt: float, found: Reference) -> str:
@@ -154,7 +168,11 @@ def _parameter(p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str,
     value = found.values[p.name]
     if p.type == "complex":
         parts = (("re", value.real), ("im", value.imag))
-        return [(f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (-np.inf, np.inf))) for k, v in parts]
+        return [
+            (f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (-np.inf, np.inf))) for k, v in parts
+        ]
     limits = bounds(p, found.values | {"dt": np.asarray(dt)})
-    finite = tuple(x if np.isfinite(x) else 0.0 for x in limits)  # only sigmoid and tanh read them, and theirs are finite
+    finite = tuple(
+        x if np.isfinite(x) else 0.0 for x in limits
+    )  # only sigmoid and tanh read them, and theirs are finite
     return [(p.name, (value.tolist(), level, p.trainable, transform_name(p), finite))]

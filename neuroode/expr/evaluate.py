@@ -1,4 +1,4 @@
-"""Numbers from expressions of parameters: values, inits with their draws, bounds, checks. numpy float64 or complex128."""
+"""Numbers from expressions of parameters: values, inits with their draws, bounds, checks. In numpy, double."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _exprel(x: Array) -> Array:
 
 FUNCTIONS: dict[str, Callable] = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tan": np.tan, "sinh": np.sinh,
-    "cosh": np.cosh, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softplus": lambda x: np.logaddexp(0, x),
+    "cosh": np.cosh, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.logaddexp(0, x),
     "relu": lambda x: np.maximum(x, 0), "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
     "round": np.round, "real": np.real, "imag": np.imag, "conj": np.conj, "arg": np.angle, "exprel": _exprel,
     "clip": np.clip, "where": np.where, "detach": lambda x: x, "straight_through": lambda a, b: a,
@@ -39,7 +40,10 @@ DRAWS: dict[str, Callable] = {
 
 
 def evaluate(
-    node: Expr | Cond, values: Mapping[str, Array | float], rng: np.random.Generator | None = None, shape: tuple[int, ...] = ()
+    node: Expr | Cond,
+    values: Mapping[str, Array | float],
+    rng: np.random.Generator | None = None,
+    shape: tuple[int, ...] = (),
 ) -> Array:
     """The number(s) an expression stands for.
 
@@ -77,7 +81,9 @@ def _read(node: Ref, values: Mapping[str, Array | float]) -> Array:
     fixed = {"pi": np.pi, "i": 1j, "inf": np.inf}
     if node.name in fixed:
         return np.asarray(fixed[node.name])
-    raise SpecError(f"'{node.name}' has no value here", hint="only parameters, dt and numbers can be read in an init or bound")
+    raise SpecError(
+        f"'{node.name}' has no value here", hint="only parameters, dt and numbers can be read in an init or bound"
+    )
 
 
 def _call(name: str, args: list[Array], rng: np.random.Generator | None, shape: tuple[int, ...]) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Carry(Mapping[str, Any]):
-    """State parts by name (`v`, `u.re`), past values (`I[t-1]`), the last output of a recurrent layer; (B, *size*) each."""
+    """State parts by name (`v`, `u.re`), past values (`I[t-1]`), a recurrent layer's last output; (B, *size*) each."""
 
     __slots__ = ("_arrays", "digest")
 

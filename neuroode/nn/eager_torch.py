@@ -1,4 +1,4 @@
-"""The emitted torch program, step by step in Python: any device, double backward, traces; the fallback without compiler."""
+"""The emitted torch program, step by step in Python: any device, double backward, traces, no compiler."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class EagerProgram:
 
 @lru_cache(maxsize=256)
 def eager_program(program: Program) -> EagerProgram:
-    """Compile the text that `emit("torch")` prints. It is our own text: no name of a model file stands in it unmangled."""
+    """Compile the text that `emit("torch")` prints: our own, no name of a model file stands in it unmangled."""
     space: dict[str, Any] = {"__name__": f"neuroode_emitted_{program.digest}"}
-    exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), space)  # noqa: S102
+    exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), space)
     return EagerProgram(space["prologue"], space["step"])
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """Recurrent weights of a run: which input they drive, from which output; `last` is that output before the first step."""
+    """Recurrent weights of a run: from which output to which input; `last` is that output before the first step."""
 
     input: int
     output: int
@@ -77,7 +77,13 @@ def run(
             traced.append(seen)
     empty = inputs[0].new_zeros(inputs[0].shape)
     outputs = [torch.stack(column) for column in zip(*rows, strict=True)] if rows else [empty for _ in program.outputs]
-    traces = [torch.stack(column) for column in zip(*traced, strict=True)] if traced else [empty for _ in program.trace] if trace else []
+    traces = (
+        [torch.stack(column) for column in zip(*traced, strict=True)]
+        if traced
+        else [empty for _ in program.trace]
+        if trace
+        else []
+    )
     return EagerRun(outputs, list(state), last, traces)
 
 

@@ -41,7 +41,9 @@ def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | 
     first = rows[0]
     for name, row in zip(names[1:], rows[1:], strict=True):
         if row.shape != first.shape:
-            raise RunError(f"input '{name}' is {tuple(row.shape)}, '{names[0]}' is {tuple(first.shape)}; they must agree")
+            raise RunError(
+                f"input '{name}' is {tuple(row.shape)}, '{names[0]}' is {tuple(first.shape)}; they must agree"
+            )
     steps, batch = first.shape[:2]
     given = named[names[0]].dtype
     return Sequence(rows, batch, _lengths(lengths, steps, batch, first), given if given in SHORT else first.dtype)
@@ -53,13 +55,17 @@ def _checked(layer: Any, name: str, x: Any) -> Tensor:
         raise RunError(f"input '{name}' is a {type(x).__name__}, not a torch tensor")
     wanted = ", ".join(["T", "B", *map(str, size)])
     if x.dim() != 2 + len(size) or tuple(x.shape[2:]) != size:
-        raise RunError(f"input '{name}' has shape {tuple(x.shape)}, expected ({wanted})", hint="time comes first, then batch")
+        raise RunError(
+            f"input '{name}' has shape {tuple(x.shape)}, expected ({wanted})", hint="time comes first, then batch"
+        )
     if x.device != like.device:
         raise RunError(f"input '{name}' is on {x.device}, the layer on {like.device}")
     if x.dtype in SHORT:
         return x.to(like.dtype)
     if x.dtype != like.dtype:
-        raise RunError(f"input '{name}' is {x.dtype}, the layer computes in {like.dtype}", hint=f"write x.to({like.dtype})")
+        raise RunError(
+            f"input '{name}' is {x.dtype}, the layer computes in {like.dtype}", hint=f"write x.to({like.dtype})"
+        )
     return x
 
 
@@ -68,7 +74,9 @@ def _lengths(lengths: Tensor | None, steps: int, batch: int, like: Tensor) -> Te
         return None
     given = torch.as_tensor(lengths, device=like.device)
     if given.dim() != 1 or given.shape[0] != batch or given.is_floating_point() or given.is_complex():
-        raise RunError(f"lengths is {given.dtype} of shape {tuple(given.shape)}, expected whole numbers of shape ({batch},)")
+        raise RunError(
+            f"lengths is {given.dtype} of shape {tuple(given.shape)}, expected whole numbers of shape ({batch},)"
+        )
     if batch and (int(given.min()) < 0 or int(given.max()) > steps):
         raise RunError(f"lengths run from {int(given.min())} to {int(given.max())}, allowed are 0 to {steps}")
     return given.to(torch.int64)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.neuron import Neuron, Recurrent
 from neuroode.nn import eager_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.options import changed_spec, refuse_later, trained_spec
 from neuroode.nn.parameters_torch import Parameters, Values
+from neuroode.nn.recurrent import Recurrent
 from neuroode.nn.recurrent_torch import RecurrentWeights, recurrent_names
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.program.types import Program
@@ -47,7 +47,7 @@ class NeuronLayer(torch.nn.Module):
     """
 
     def __init__(
-        self, neuron: Neuron, size: int | tuple[int, ...], dt: float, *, method: Any = None, schedule: str = "auto",
+        self, neuron: Any, size: int | tuple[int, ...], dt: float, *, method: Any = None, schedule: str = "auto",
         recurrent: bool | Recurrent | Mapping[str, str] | None = None, init: Mapping[str, Any] | None = None,
         reset_gradient: str | None = None, surrogate: Any = None, dtype: torch.dtype | None = None, device: Any = None,
         check_finite: bool = False, **later: Any,
@@ -55,7 +55,7 @@ class NeuronLayer(torch.nn.Module):
         super().__init__()
         refuse_later(later)
         spec = changed_spec(neuron.spec, init or {}, reset_gradient, surrogate)
-        self.neuron = Neuron.from_spec(spec)
+        self.neuron = neuron.from_spec(spec)
         self.size = (size,) if isinstance(size, int) else tuple(size)
         if not self.size or any(n < 1 for n in self.size):
             raise RunError(f"size is {size}; every entry is at least 1")
@@ -136,7 +136,7 @@ class NeuronLayer(torch.nn.Module):
         return self._named(outputs, given), self._carry(after, last)
 
     def trace(self, x: Any, carry: Carry | None = None, *, lengths: Tensor | None = None) -> dict[str, Tensor]:
-        """Every state after each step by name, `NAME.before` where an event assigns it, events, definitions, outputs."""
+        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
         given = read_inputs(self, x, lengths)
         coefficients, start, last = self._prepare(given, carry)
         found = self._run_eager(given, coefficients, start, last, trace=True)
@@ -195,9 +195,15 @@ class NeuronLayer(torch.nn.Module):
         if self.recurrent and self.weights is not None and last is not None:
             names = [n for n, _ in self.program.outputs]
             drive = eager_torch.Drive(
-                self.program.inputs.index(self.recurrent.input), names.index(self.recurrent.output), self.weights.matrix(), self.weights.bias, last
+                self.program.inputs.index(self.recurrent.input),
+                names.index(self.recurrent.output),
+                self.weights.matrix(),
+                self.weights.bias,
+                last,
             )
-        return eager_torch.run(self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace)
+        return eager_torch.run(
+            self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace
+        )
 
     def _kernel(self, given: Sequence) -> Any:
         """The compiled kernel, or None with one warning where there is none."""
@@ -224,7 +230,10 @@ class NeuronLayer(torch.nn.Module):
         from neuroode.nn import native_torch
 
         steps, lanes = given.inputs[0].shape[0], self._like.new_empty(self.size).numel()
-        rows = [c if w.level == "layer" else c.expand(self.size).reshape(lanes) for c, w in zip(coefficients, self.program.coefficients, strict=True)]
+        rows = [
+            c if w.level == "layer" else c.expand(self.size).reshape(lanes)
+            for c, w in zip(coefficients, self.program.coefficients, strict=True)
+        ]
         outputs, after = native_torch.run(
             kernel,
             [x.reshape(steps, given.batch, lanes) for x in given.inputs],
@@ -236,7 +245,11 @@ class NeuronLayer(torch.nn.Module):
             last_output=last,
         )
         last = after.pop() if self.recurrent else None
-        return [o.reshape(steps, given.batch, *self.size) for o in outputs], [a.reshape(given.batch, *self.size) for a in after], last
+        return (
+            [o.reshape(steps, given.batch, *self.size) for o in outputs],
+            [a.reshape(given.batch, *self.size) for a in after],
+            last,
+        )
 
     def _require_finite(self, x: Any, carry: Carry | None, after: list[Tensor]) -> None:
         """Raise with the first step, lane and state that is not finite."""
@@ -259,10 +272,13 @@ class NeuronLayer(torch.nn.Module):
         other.dt = self.neuron.step_length(dt)
         return other
 
-    def to_neuron(self) -> Neuron:
+    def to_neuron(self) -> Any:
         """The declaration with the trained values."""
-        rows = {n: v.detach().cpu().double().numpy() if not v.is_complex() else v.detach().cpu().numpy() for n, v in self.values.items()}
-        return Neuron.from_spec(trained_spec(self.neuron.spec, rows))
+        rows = {
+            n: v.detach().cpu().double().numpy() if not v.is_complex() else v.detach().cpu().numpy()
+            for n, v in self.values.items()
+        }
+        return self.neuron.from_spec(trained_spec(self.neuron.spec, rows))
 
     @property
     def only_output(self) -> OnlyOutput:
@@ -280,7 +296,9 @@ class NeuronLayer(torch.nn.Module):
 
     def extra_repr(self) -> str:
         kind = ", recurrent" if self.recurrent else ""
-        return f"{self.neuron.spec.name}, size={self.size if len(self.size) > 1 else self.size[0]}, dt={self.dt:g}{kind}"
+        return (
+            f"{self.neuron.spec.name}, size={self.size if len(self.size) > 1 else self.size[0]}, dt={self.dt:g}{kind}"
+        )
 
 
 def _warn_once(reason: str) -> None:

@@ -160,7 +160,10 @@ def _check(
     shape = inputs[0].shape
     batch, neurons = shape[1:], shape[2:]
     wanted = [("input", x, shape) for x in inputs] + [("carry", s, batch) for s in states]
-    wanted += [("coefficient", c, neurons if per_neuron else ()) for c, (_, per_neuron) in zip(coefficients, kernel.coefficients, strict=True)]
+    wanted += [
+        ("coefficient", c, neurons if per_neuron else ())
+        for c, (_, per_neuron) in zip(coefficients, kernel.coefficients, strict=True)
+    ]
     wanted += [("recurrent weight", w, (neurons[0],) * (2 - i)) for i, w in enumerate(weights)]
     for what, x, size in wanted:
         if x.shape != torch.Size(size) or x.dtype != kernel.dtype or x.device.type != "cpu":
@@ -380,7 +383,11 @@ def _bit_words(kernel: Kernel, samples: int, neurons: int, by_sample: bool) -> i
 
 
 def _allocate_cotangents(
-    kernel: Kernel, inputs: Sequence[Tensor], coefficients: Sequence[Tensor], weights: Sequence[Tensor], wanted: Sequence[bool]
+    kernel: Kernel,
+    inputs: Sequence[Tensor],
+    coefficients: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Those of inputs, trained coefficients, weights, carry."""
     shape = tuple(inputs[0].shape)

@@ -42,7 +42,10 @@ def changed_spec(spec: NeuronSpec, init: Mapping[str, Any], reset_gradient: str 
     known = {p.name for p in spec.parameters}
     wrong = sorted(set(init) - known)
     if wrong:
-        raise RunError(f"init names '{wrong[0]}', which is no parameter of '{spec.name}'", hint="parameters: " + ", ".join(sorted(known)))
+        raise RunError(
+            f"init names '{wrong[0]}', which is no parameter of '{spec.name}'",
+            hint="parameters: " + ", ".join(sorted(known)),
+        )
     parameters = tuple(_with_init(p, init[p.name]) if p.name in init else p for p in spec.parameters)
     events = tuple(_with_options(e, reset_gradient, surrogate) for e in spec.events)
     return replace(spec, parameters=parameters, events=events)

@@ -42,7 +42,9 @@ class Parameters(torch.nn.Module):
         """Bounds of the domain; they may read constants and dt."""
         if not p.bounds:
             return numbers.bounds(p, {})
-        constants = {q.name: self.stored(q).detach().cpu().double().numpy() for q in self.spec.parameters if not q.trainable}
+        constants = {
+            q.name: self.stored(q).detach().cpu().double().numpy() for q in self.spec.parameters if not q.trainable
+        }
         return numbers.bounds(p, constants | {"dt": dt})
 
     def constrained(self, p: ParameterDecl, dt: float) -> Tensor:
@@ -70,7 +72,9 @@ class Parameters(torch.nn.Module):
         kind = complex if p.type == "complex" else float
         given = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
         fitted = numbers.fit(p, np.asarray(given, kind), self.size)
-        others = {q.name: self.constrained(q, dt).detach().cpu().numpy() for q in self.spec.parameters} | {"dt": np.asarray(dt)}
+        others = {q.name: self.constrained(q, dt).detach().cpu().numpy() for q in self.spec.parameters} | {
+            "dt": np.asarray(dt)
+        }
         numbers.check_domain(p, fitted, others)
         self.stored(p).copy_(self._stored(p, fitted, others))
 

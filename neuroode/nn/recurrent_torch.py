@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.neuron import Recurrent
+from neuroode.nn.recurrent import Recurrent
 from neuroode.program.types import Program
 
 Tensor = torch.Tensor
@@ -33,7 +33,9 @@ def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Rec
         raise Unsupported(f"recurrent weights need size to be one number, found {size}")
     outputs = [n for n, _ in program.outputs]
     if chosen.output is None and len(outputs) != 1:
-        raise Unsupported(f"recurrent=True needs a single output, found {', '.join(outputs)}", hint='name both: recurrent={"I": "s"}')
+        raise Unsupported(
+            f"recurrent=True needs a single output, found {', '.join(outputs)}", hint='name both: recurrent={"I": "s"}'
+        )
     filled = replace(chosen, input=chosen.input or program.inputs[0], output=chosen.output or outputs[0])
     if filled.input not in program.inputs or filled.output not in outputs:
         raise Unsupported(

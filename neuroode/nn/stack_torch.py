@@ -30,7 +30,9 @@ class Stack(torch.nn.Module):
         super().__init__()
         self.layers = torch.nn.ModuleList(layers)
 
-    def forward(self, x: Any, carry: tuple[Any, ...] | None = None, *, lengths: Any = None) -> tuple[Any, tuple[Any, ...]]:
+    def forward(
+        self, x: Any, carry: tuple[Any, ...] | None = None, *, lengths: Any = None
+    ) -> tuple[Any, tuple[Any, ...]]:
         """(out, carries): one carry for each layer of neurons, in order.
 
         Raises:

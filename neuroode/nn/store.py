@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import neuroode
+from neuroode._errors import LoweringError
 from neuroode.program import types
 from neuroode.program.types import Program
 from neuroode.program.verify import verify_program
@@ -23,7 +23,8 @@ from neuroode.solvers.native import cache_dir
 
 STAGES = ("expr", "spec", "system", "analysis", "discretize", "program")
 KINDS = {c.__name__: c for c in (
-    types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan, types.PlanRow,
+    types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan,
+    types.PlanRow,
 )}  # fmt: skip
 
 
@@ -54,11 +55,12 @@ def _canonical(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """Version, and size and time of every source file that decides what a program is."""
-    root = Path(neuroode.__file__).parent
-    rows = [neuroode.__version__]
-    for stage in STAGES:
-        rows += [f"{e.name}:{e.stat().st_size}:{e.stat().st_mtime_ns}" for e in sorted(os.scandir(root / stage), key=lambda e: e.name) if e.name.endswith(".py")]
+    """Size and time of every source file that decides what a program is."""
+    root = Path(__file__).parents[1]
+    files = [
+        e for stage in STAGES for e in sorted(os.scandir(root / stage), key=lambda e: e.name) if e.name.endswith(".py")
+    ]
+    rows = [f"{e.path}:{e.stat().st_size}:{e.stat().st_mtime_ns}" for e in files]
     return hashlib.sha256("|".join(rows).encode()).hexdigest()[:16]
 
 
@@ -66,7 +68,7 @@ def _read(path: Path) -> Program | None:
     try:
         program = _decode(json.loads(path.read_text("utf-8")))
         verify_program(program)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, neuroode.LoweringError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, LoweringError):
         return None
     return program
 

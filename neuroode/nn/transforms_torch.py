@@ -23,7 +23,7 @@ def inverse(p: ParameterDecl, value: Tensor, bounds: Bounds) -> Tensor:
 
 
 def project(p: ParameterDecl, raw: Tensor, bounds: Bounds) -> Tensor:
-    """Stored numbers whose image leaves the domain, moved to its bound; only maps that are not onto the domain need it."""
+    """Stored numbers whose image leaves the domain, moved to its bound; needed where the map is not onto it."""
     if name_of(p) not in ("abs", "relu", "project", "none", "exp"):
         return raw
     low, high = bounds

@@ -39,7 +39,9 @@ def adjoint(program: Program) -> Adjoint:
     return Adjoint(assigns=live(b.assigns, roots), carry=carry, inputs=inputs, coefficients=trained)
 
 
-def pullback(assigns: Iterable[Assign], seeds: dict[str, str], wanted: Iterable[str]) -> tuple[tuple[Assign, ...], dict[str, str]]:
+def pullback(
+    assigns: Iterable[Assign], seeds: dict[str, str], wanted: Iterable[str]
+) -> tuple[tuple[Assign, ...], dict[str, str]]:
     """Reverse of straight-line code without events: the code, and the cotangent of each wanted outside name.
 
     `seeds` maps a value to the name of its cotangent.
@@ -64,7 +66,9 @@ def _without_events(program: Program) -> list[Assign]:
     ]
 
 
-def _reverse_body(b: Builder, program: Program, forward: list[Assign], at: dict[str, str], seeds: Cotangents) -> dict[str, str]:
+def _reverse_body(
+    b: Builder, program: Program, forward: list[Assign], at: dict[str, str], seeds: Cotangents
+) -> dict[str, str]:
     """Sweep in reverse; where the sweep needs the cotangent of an event, the surrogate carries it on to the margin."""
     order = {a.name: i for i, a in enumerate(forward)}
     slots = sorted(program.events, key=lambda s: order.get(at.get(s.margin, s.margin), -1))
@@ -129,7 +133,7 @@ def _expm_groups(forward: list[Assign]) -> dict[tuple, list[Assign]]:
 
 
 def _reverse_expm(b: Builder, a: Assign, groups: dict[tuple, list[Assign]], pending: Cotangents) -> None:
-    """All entries of one exponential share one block exponential; it is emitted at the first of them (the last visited)."""
+    """All entries of one exponential share one block exponential, emitted at the first of them (visited last)."""
     group = groups[a.args]
     read = {e.value: e for e in group if e.name in pending}
     if a is not group[0] or not read:
@@ -183,7 +187,8 @@ def _ipow(b: Builder, g: str, a: Assign) -> list[str | None]:
 
 def _atan2(b: Builder, g: str, a: Assign) -> list[str | None]:
     y, x = a.args
-    scaled = b.emit("div", g, b.emit("add", b.emit("mul", x, x), b.emit("mul", y, y)))
+    norm = b.emit("add", b.emit("mul", x, x), b.emit("mul", y, y))
+    scaled = b.emit("div", g, b.emit("where", norm, norm, b.const(1.0)))  # 0 at the origin, not nan
     return [b.emit("mul", scaled, x), _minus(b, b.emit("mul", scaled, y))]
 
 
@@ -242,7 +247,9 @@ def _pair(b: Builder, g: str, a: Assign) -> list[str | None]:
 
     def slope(which: str) -> str:
         own = b.emit("pair", *a.args, value=(k, which))
-        return b.emit("sub", own, b.emit("mul", b.const(k), b.emit("pair", *a.args, value=(k + 1, which)))) if k else own
+        return (
+            b.emit("sub", own, b.emit("mul", b.const(k), b.emit("pair", *a.args, value=(k + 1, which)))) if k else own
+        )
 
     if part == "C":
         rows = (slope("C"), b.emit("mul", b.const(0.5), slope("S")))
@@ -258,7 +265,7 @@ def _edd(b: Builder, g: str, a: Assign) -> list[str | None]:
     return [b.emit("mul", g, b.emit("edd", *a.args, x)) for x in a.args]
 
 
-def _none(b: Builder, g: str, a: Assign) -> list[str | None]:
+def _none(_b: Builder, _g: str, a: Assign) -> list[str | None]:
     return [None] * len(a.args)
 
 

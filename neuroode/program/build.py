@@ -122,7 +122,7 @@ class _Step:
     def _lagged(self, name: str, k: int) -> Value:
         self.lags[name] = max(k, self.lags.get(name, 0))
         is_state = any(s.name == name for s in self.system.states)
-        parts = self._parts(name) if is_state else (name,)
+        parts = self._parts(name)
         inits = self._init(name) if is_state else (None,) * len(parts)
         suffix = "" if is_state and k == 1 else f"[t-{k}]"
         read = [self._slot(part + suffix, init) for part, init in zip(parts, inits, strict=True)]
@@ -134,13 +134,18 @@ class _Step:
         if name in system.inputs:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
         if name in system.flows:
-            return self._late(name, self._pushed(name, self.lowering.lower(self.updates[name]), "end"))
+            return self._late(name, self._pushed(name, self._whole(name, self.updates[name]), "end"))
         if name in system.maps:
-            return self._late(name, self.lowering.lower(system.maps[name]))
+            return self._late(name, self._whole(name, system.maps[name]))
         event = next((e for e in system.events if e.name == name), None)
         if event is not None:
             return Value(self._event(event))
         return self.lowering.lower(system.definitions[name])
+
+    def _whole(self, name: str, e: sp.Expr) -> Value:
+        """The value of a state; a complex one has an imaginary part even where its equation is real."""
+        value = self.lowering.lower(e)
+        return replace(value, im=value.im or self.builder.const(0.0)) if self.system.is_complex(name) else value
 
     def _start(self, name: str) -> Value:
         """The running value at the start of the flow: what the last step left, and impulses."""
@@ -311,8 +316,8 @@ class _Step:
         for k in range(2 if is_state else 1, depth + 1):
             self._lagged(name, k)
             newer = self._value(f"{name}[t]") if k == 1 else self._lagged(name, k - 1)
-            parts = self._parts(name) if is_state else (name,)
-            rows |= dict(zip([f"{p}[t-{k}]" for p in parts], (newer.re, newer.im or ""), strict=False))
+            values = (newer.re, newer.im or self.builder.const(0.0))
+            rows |= dict(zip([f"{p}[t-{k}]" for p in self._parts(name)], values, strict=False))
         return rows
 
     def _assemble(
@@ -356,4 +361,3 @@ def _reads(body: tuple[Assign, ...], events: tuple[EventSlot, ...], roots: list[
     inside = [x for a in body for x in a.args]
     slopes = [x for s in events for a in s.slope for x in a.args] + [s.slope_id for s in events]
     return inside + slopes + roots
-

@@ -1,4 +1,4 @@
-"""Building SSA: one table of values, shared subexpressions, folded constants, each value in the earliest stage it can be."""
+"""Building SSA: one table of values, shared subexpressions, folded constants, each value in its earliest stage."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ COMMUTATIVE = {"add", "mul", "min", "max"}
 class Builder:
     """Appends assigns, one per distinct value.
 
-    `levels` holds the level of every name: outside names are declared with `declare`, a value takes the largest level of
-    what it reads. Values below `lane` belong to the prologue.
+    `levels` holds the level of every name: outside names are declared with `declare`, a value takes the largest level
+    of what it reads. Values below `lane` belong to the prologue.
     """
 
     def __init__(self, start: int = 0, prefix: str = "%") -> None:
@@ -68,7 +68,8 @@ class Builder:
         if key not in self._known:
             name = f"{self._prefix}{self._count}"
             self._count += 1
-            self.levels[name] = max((self.levels.get(a, "lane") for a in args), key=LEVELS.index, default="layer")
+            level = max((self.levels.get(a, "lane") for a in args), key=LEVELS.index, default="layer")
+            self.levels[name] = "lane" if op == "event" else level  # events belong to the body, whatever they compare
             self.trainable[name] = any(self.trainable.get(a, False) for a in args)
             self._known[key] = name
             self.assigns.append(Assign(name, op, args, value))

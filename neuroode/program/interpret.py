@@ -18,7 +18,7 @@ Env = dict[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run left: outputs and trace (T, B, *size*) by name, the carry (B, *size*), and the tape for `gradients`."""
+    """What a run left: outputs and trace (T, B, *size*), the carry (B, *size*), and the tape for `gradients`."""
 
     outputs: dict[str, Array]
     trace: dict[str, Array]
@@ -37,7 +37,10 @@ class Gradients:
 
 
 def run(
-    program: Program, parameters: Mapping[str, Array], inputs: Mapping[str, Array], carry: Mapping[str, Array] | None = None
+    program: Program,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    carry: Mapping[str, Array] | None = None,
 ) -> Run:
     """Run over T steps.
 
@@ -50,9 +53,15 @@ def run(
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]
     state = {s.name: np.broadcast_to(env[s.init] if carry is None else carry[s.name], lanes) for s in program.carry}
-    tape, outputs, trace = [], {n: np.zeros(shape) for n, _ in program.outputs}, {n: np.zeros(shape) for n, _ in program.trace}
+    tape, outputs, trace = (
+        [],
+        {n: np.zeros(shape) for n, _ in program.outputs},
+        {n: np.zeros(shape) for n, _ in program.trace},
+    )
     for t in range(shape[0]):
-        start = {f"c.{k}": v for k, v in state.items()} | {f"x.{n}": np.asarray(inputs[n][t], float) for n in program.inputs}
+        start = {f"c.{k}": v for k, v in state.items()} | {
+            f"x.{n}": np.asarray(inputs[n][t], float) for n in program.inputs
+        }
         now = evaluate(program.body, env | start, program)
         for record, rows in ((outputs, program.outputs), (trace, program.trace)):
             for name, value in rows:
@@ -78,7 +87,9 @@ def gradients(
     """Pull cotangents of outputs (T, B, *size*) and of the last carry back through a run, surrogates included."""
     reverse = adjoint(program)
     lanes = np.shape(next(iter(result.carry.values()))) if result.carry else np.shape(next(iter(outputs.values())))[1:]
-    ahead = {s.name: np.zeros(lanes) for s in program.carry} | {k: np.asarray(v, float) for k, v in (carry or {}).items()}
+    ahead = {s.name: np.zeros(lanes) for s in program.carry} | {
+        k: np.asarray(v, float) for k, v in (carry or {}).items()
+    }
     totals: dict[str, Array] = {}
     steps: dict[str, list[Array]] = {n: [] for n in program.inputs}
     for t in reversed(range(len(result.tape))):
@@ -87,21 +98,22 @@ def gradients(
         seeds |= {f"g.next.{k}": v for k, v in ahead.items()}
         now = evaluate(reverse.assigns, result.prologue | result.tape[t] | seeds, program)
         by_name = dict(reverse.carry)
-        ahead = {s.name: np.broadcast_to(now[by_name[s.name]], lanes) if s.name in by_name else np.zeros(lanes) for s in program.carry}
+        ahead = {
+            s.name: np.broadcast_to(now[by_name[s.name]], lanes) if s.name in by_name else np.zeros(lanes)
+            for s in program.carry
+        }
         for name, value in reverse.coefficients:
             totals[name] = totals.get(name, 0.0) + np.broadcast_to(now[value], lanes)
         found = dict(reverse.inputs)
         for n in program.inputs:
             steps[n].append(np.broadcast_to(now[found[n]], lanes) if n in found else np.zeros(lanes))
     by_input = {n: np.stack(rows[::-1]) if rows else np.zeros((0, *lanes)) for n, rows in steps.items()}
-    start = {s.init: ahead[s.name] for s in program.carry}
-    return Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals, start))
+    for s in program.carry:  # several slots may start from one value
+        totals[s.init] = totals.get(s.init, 0.0) + ahead[s.name]
+    return Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals))
 
 
-def _parameter_gradients(program: Program, parameters: Mapping[str, Array], env: Env, totals: Env, start: Env) -> Env:
-    seeds = dict(totals)
-    for name, g in start.items():
-        seeds[name] = seeds.get(name, 0.0) + g
+def _parameter_gradients(program: Program, parameters: Mapping[str, Array], env: Env, seeds: Env) -> Env:
     trained = [p.name for p in program.parameters if p.trainable]
     code, found = pullback(program.prologue, {k: f"g.{k}" for k in seeds}, trained)
     now = evaluate(code, env | {f"g.{k}": v for k, v in seeds.items()}, program)
@@ -142,7 +154,8 @@ def _expm(value: object, *entries: Array) -> Array:
 NUMPY: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "pow": np.power,
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos,
-    "tan": np.tan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "sigmoid": scipy.special.expit,
+    "tan": np.tan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "sigmoid": scipy.special.expit,
     "softplus": lambda x: np.logaddexp(0.0, x), "erf": scipy.special.erf, "abs": np.abs, "sign": np.sign,
     "floor": np.floor, "ceil": np.ceil, "round": np.round, "min": np.minimum, "max": np.maximum,
     "gt": np.greater, "ge": np.greater_equal, "where": lambda c, x, y: np.where(c != 0, x, y),

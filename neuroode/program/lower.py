@@ -1,4 +1,4 @@
-"""From sympy expressions to SSA over real numbers. A complex value is a pair; its imaginary part may be structurally 0."""
+"""From sympy expressions to SSA over real numbers. A complex value is a pair; a real one has no imaginary part."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Lowering:
         """The value of an expression that must be real; an imaginary part that is not there by structure is refused."""
         value = self.lower(e)
         if value.im is not None:
-            raise Unsupported(f"'{e}' is complex where a real number is needed", hint="use real(...), imag(...) or abs(...)")
+            raise Unsupported(
+                f"'{e}' is complex where a real number is needed", hint="use real(...), imag(...) or abs(...)"
+            )
         return value.re
 
     def _lower(self, e: sp.Expr) -> Value:
@@ -234,7 +236,9 @@ class Lowering:
         b, z = self.builder, self.lower(e.args[0])
         if z.im is None:
             return Value(b.emit("abs", z.re))
-        return Value(b.emit("sqrt", b.emit("add", b.emit("mul", z.re, z.re), b.emit("mul", z.im, z.im))))
+        norm = b.emit("add", b.emit("mul", z.re, z.re), b.emit("mul", z.im, z.im))
+        root = b.emit("sqrt", b.emit("where", norm, norm, b.const(1.0)))  # so that the gradient at 0 is 0, not nan
+        return Value(b.emit("where", norm, root, b.const(0.0)))
 
     def _arg(self, e: sp.Expr) -> Value:
         z = self.lower(e.args[0])

@@ -33,7 +33,9 @@ def _rows(report: Report, schedule: str) -> list[PlanRow]:
     for block in report.blocks:
         hit = sorted(set(block.states) & resets)
         if hit:
-            reason = f"reset by events assigns {', '.join(hit)}, so steps cannot be composed before the spikes are known"
+            reason = (
+                f"reset by events assigns {', '.join(hit)}, so steps cannot be composed before the spikes are known"
+            )
         elif block.is_linear:
             reason = "linear: could be a scan; on a CPU the fused loop was faster in every cell measured"
         else:
@@ -41,5 +43,7 @@ def _rows(report: Report, schedule: str) -> list[PlanRow]:
         rows.append(PlanRow("flow", block.states, schedule, reason, f"{len(block.states)} states a lane and step"))
     maps = tuple(system.maps)
     if maps:
-        rows.append(PlanRow("map", maps, schedule, "reads events or its own past", f"{len(maps)} states a lane and step"))
+        rows.append(
+            PlanRow("map", maps, schedule, "reads events or its own past", f"{len(maps)} states a lane and step")
+        )
     return rows

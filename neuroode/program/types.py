@@ -50,7 +50,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class ParamSlot:
-    """One real array of parameters. `level` is layer, channel or neuron; `source` the declared name, `part` re, im or ''."""
+    """One real array of parameters; `level` layer, channel or neuron, `source` declared name, `part` re, im or ''."""
 
     name: str
     source: str
@@ -84,7 +84,7 @@ class EventSlot:
 
 @dataclass(frozen=True, slots=True)
 class Coefficient:
-    """A prologue value or parameter that the body (or an event's slope) reads. `trainable`: it depends on a trainable one."""
+    """A prologue value or parameter that the body or a slope reads. `trainable`: it depends on a trainable one."""
 
     name: str
     level: str

@@ -11,7 +11,6 @@ from neuroode._errors import RunError, SpecError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Call, walk
 from neuroode.expr.units import scale_and_dimension
-from neuroode.program.types import Program
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
 
 Array = np.ndarray
@@ -64,7 +63,9 @@ def as_step(spec: NeuronSpec, dt: Any) -> float:
 
 def _ratio(given: str | None, wanted: str | None) -> Any:
     if given is None or wanted is None:
-        raise RunError(f"dt is in {given or 'no unit'}, the model counts in {wanted or 'no unit'}", hint="use the model's unit")
+        raise RunError(
+            f"dt is in {given or 'no unit'}, the model counts in {wanted or 'no unit'}", hint="use the model's unit"
+        )
     (a, dim_a), (b, dim_b) = scale_and_dimension(given), scale_and_dimension(wanted)
     if dim_a != dim_b:
         raise RunError(f"dt is in {given}, which is not a time")
@@ -100,14 +101,19 @@ def initial_values(
     given = dict(given or {})
     unknown = sorted(set(given) - {p.name for p in spec.parameters})
     if unknown:
-        raise RunError(f"'{unknown[0]}' is not a parameter of '{spec.name}'", hint="parameters: " + ", ".join(p.name for p in spec.parameters))
+        raise RunError(
+            f"'{unknown[0]}' is not a parameter of '{spec.name}'",
+            hint="parameters: " + ", ".join(p.name for p in spec.parameters),
+        )
     waiting = list(spec.parameters)
     while waiting:  # an init may read other parameters, in any order
         ready = [p for p in waiting if p.name in given or not (_reads(p) - set(values))]
         if not ready:
-            raise SpecError(f"the inits of {', '.join(p.name for p in waiting)} read each other", place=waiting[0].place)
+            raise SpecError(
+                f"the inits of {', '.join(p.name for p in waiting)} read each other", place=waiting[0].place
+            )
         for p in ready:
-            values[p.name] = _given(p, given[p.name], size) if p.name in given else _declared(p, values, size, rng, dt)
+            values[p.name] = _given(p, given[p.name], size) if p.name in given else _declared(p, values, size, rng)
             check_domain(p, values[p.name], values)
         waiting = [p for p in waiting if p not in ready]
     return {k: v for k, v in values.items() if k != "dt"}
@@ -143,7 +149,7 @@ def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
         raise RunError(f"parameter '{p.name}' has shape {shape}, found {np.shape(value)}") from error
 
 
-def _declared(p: ParameterDecl, values: Mapping[str, Array], size: tuple[int, ...], rng: np.random.Generator, dt: float) -> Array:
+def _declared(p: ParameterDecl, values: Mapping[str, Array], size: tuple[int, ...], rng: np.random.Generator) -> Array:
     kind = complex if p.type == "complex" else float
     if p.init is None:
         return fit(p, np.asarray(_literal(p.value, values), kind), size)
@@ -198,12 +204,16 @@ def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) ->
     rows: dict[str, Any] = {}
     for p in spec.parameters:
         value = spread(values[p.name], p, size)
-        rows |= {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag} if p.type == "complex" else {f"p.{p.name}": value}
+        rows |= (
+            {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag}
+            if p.type == "complex"
+            else {f"p.{p.name}": value}
+        )
     return rows
 
 
 def interpreter_parameters(
-    spec: NeuronSpec, program: Program, dt: float, size: tuple[int, ...], seed: int, given: Mapping[str, Any]
+    spec: NeuronSpec, dt: float, size: tuple[int, ...], seed: int, given: Mapping[str, Any]
 ) -> dict[str, Array]:
     """What the interpreter wants: every slot of the program, and dt."""
     values = initial_values(spec, dt, size, np.random.default_rng(seed), given)

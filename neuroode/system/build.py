@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import sympy as sp
 
 from neuroode._errors import AnalysisError
-from neuroode.expr.nodes import Ref, names
+from neuroode.expr.nodes import Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
-from neuroode.spec.types import Equation, EventDecl, NeuronSpec, Surrogate
+from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
@@ -28,7 +30,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     step = Reader(table)
     flows, impulses = _flows(table)
     maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
-    definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition" and not _only_in_flows(e, spec)}
+    definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition"}
     return OdeSystem(
         spec=spec,
         states=_states(table, flows, maps),
@@ -40,14 +42,9 @@ def build(spec: NeuronSpec) -> OdeSystem:
         events=tuple(_event(table, e) for e in spec.events),
         definitions=definitions,
         outputs=tuple((name, step.expr(value) / _output_scale(table, value)) for name, value in spec.outputs),
+        complex=frozenset(table.complex),
         symbols=table.symbols,
     )
-
-
-def _only_in_flows(e: Equation, spec: NeuronSpec) -> bool:
-    """A definition that reads an impulse input has no value at a guard beyond the number; it is not traced."""
-    impulses = {i.name for i in spec.inputs if i.kind != "current"}
-    return bool(names(e.rhs) & impulses)
 
 
 def _output_scale(table: SymbolTable, value: object) -> sp.Expr:
@@ -61,7 +58,7 @@ def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], tuple[Impulse, ...]]
         if e.kind != "flow":
             continue
         chain = [e.name + "'" * k for k in range(e.order)]
-        for state, slope in zip(chain, chain[1:], strict=False):
+        for state, slope in pairwise(chain):
             flows[state] = table.symbol(slope) * table.scale(slope) / table.scale(state)
         rhs, kicks = _split_impulses(table, chain[-1], reader.expr(e.rhs))
         flows[chain[-1]] = rhs
@@ -93,16 +90,23 @@ def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Ex
 
 
 def _states(table: SymbolTable, flows: dict[str, sp.Expr], maps: dict[str, sp.Expr]) -> tuple[State, ...]:
-    declared = {s.name: s for s in table.spec.states}
-    reader = Reader(table)
-    rows = []
-    for kind, names in (("flow", flows), ("map", maps)):
-        for name in names:
-            decl = declared.get(name)
-            init = reader.expr(decl.init) / table.scale(name) if decl and decl.init is not None else sp.S.Zero
-            is_complex = name.rstrip("'") in table.complex
-            rows.append(State(name, kind, is_complex, init))
-    return tuple(rows)
+    inits = _inits(table, [*flows, *maps])
+    kinds = dict.fromkeys(flows, "flow") | dict.fromkeys(maps, "map")
+    return tuple(State(n, kind, n.rstrip("'") in table.complex, inits[n] / table.scale(n)) for n, kind in kinds.items())
+
+
+def _inits(table: SymbolTable, states: list[str]) -> dict[str, sp.Expr]:
+    """Init of each state as an expression of parameters; one that reads another state means that one's init."""
+    declared = {s.name: s.init for s in table.spec.states if s.init is not None}
+    done: dict[str, sp.Expr] = {s: sp.S.Zero for s in states if s not in declared}
+
+    def init(name: str) -> sp.Expr:
+        if name not in done:
+            reads = {r.name + "'" * r.primes for r in walk(declared[name]) if isinstance(r, Ref)}
+            done[name] = Reader(table, surrogate={r: init(r) for r in reads if r in states}).expr(declared[name])
+        return done[name]
+
+    return {s: init(s) for s in states}
 
 
 def _event(table: SymbolTable, decl: EventDecl) -> Event:
@@ -117,7 +121,7 @@ def _event(table: SymbolTable, decl: EventDecl) -> Event:
 
 
 def _rescale(table: SymbolTable, c: Condition) -> Condition:
-    """Margins in the declared unit of the first state or input they read, so that a surrogate's width means that unit."""
+    """Margins in the unit of the first state or input they read, so that a surrogate's width means that unit."""
     if isinstance(c, Combined):
         return Combined(c.op, tuple(_rescale(table, i) for i in c.items))
     read = sorted(s.name.split("[")[0] for s in c.margin.free_symbols)

@@ -12,6 +12,7 @@ from neuroode._errors import LoweringError, Unsupported
 from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
 from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.rules_complex import cause
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.types import Combined, Condition, Test
 
@@ -49,7 +50,7 @@ FUNCTIONS |= {"min": _fold(fn.minimum), "max": _fold(fn.maximum)}
 
 @dataclass
 class SymbolTable:
-    """Makes every symbol once. `scale` turns a number in a declared unit into base units (1 where nothing has units)."""
+    """Makes every symbol once. `scale` turns a number in a declared unit into base units (1 without units)."""
 
     spec: NeuronSpec
     symbols: dict[str, sp.Symbol] = field(default_factory=dict)
@@ -66,6 +67,8 @@ class SymbolTable:
         complex_names = {s.name for s in spec.states if s.type == "complex"}
         complex_names |= {p.name for p in spec.parameters if p.type == "complex"}
         self.complex = complex_names | {e.name for e in spec.equations if e.complex}
+        while found := {n for n, rhs in self.rhs.items() if n not in self.complex and cause(rhs, self.complex)}:
+            self.complex |= found
         units = [*spec.inputs, *spec.states, *spec.parameters]
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
@@ -127,7 +130,9 @@ class Reader:
         while isinstance(top, Binary) and top.op != "^":
             spine.append(top)
             top = top.left
-        value = self.expr(top) if not isinstance(top, Binary) else BINARY["^"](self.expr(top.left), self.expr(top.right))
+        value = (
+            self.expr(top) if not isinstance(top, Binary) else BINARY["^"](self.expr(top.left), self.expr(top.right))
+        )
         for step in reversed(spine):
             value = BINARY[step.op](value, self.expr(step.right))
         return value

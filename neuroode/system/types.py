@@ -75,7 +75,10 @@ class Impulse:
 
 @dataclass(frozen=True, slots=True)
 class OdeSystem:
-    """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them."""
+    """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them.
+
+    `complex` names the states, parameters and definitions that are complex.
+    """
 
     spec: NeuronSpec
     states: tuple[State, ...]
@@ -87,13 +90,14 @@ class OdeSystem:
     events: tuple[Event, ...]
     definitions: dict[str, sp.Expr]
     outputs: tuple[tuple[str, sp.Expr], ...]
+    complex: frozenset[str]
     symbols: dict[str, sp.Symbol] = field(repr=False)
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)
 
     def is_complex(self, name: str) -> bool:
-        return any(s.name == name and s.complex for s in self.states)
+        return name.rstrip("'") in self.complex
 
     def __str__(self) -> str:
         rows = [f"d{n}/dt = {e}" if "'" not in n else f"({n})' = {e}" for n, e in self.flows.items()]

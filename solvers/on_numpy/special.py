@@ -72,8 +72,8 @@ def pair(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     """(C, S, T) with phi_k(m + j) = C + S j where j^2 = d (phi_0 = exp), and T = dS/dd. Real, any sign of d.
 
     For a 2 x 2 matrix Z with m = tr(Z)/2 and d = m^2 - det(Z): phi_k(Z) = C 1 + S (Z - m 1), since (Z - m 1)^2 = d 1.
-    Near (0, 0) a Taylor series; for d >= 0 divided differences at the real eigenvalues, which may coincide; for d < 0 the
-    recurrence phi_{k+1}(z) = (phi_k(z) - 1/k!)/z, |z| > 1/2.
+    Near (0, 0) a Taylor series; for d >= 0 divided differences at the real eigenvalues, which may coincide; for d < 0
+    the recurrence phi_{k+1}(z) = (phi_k(z) - 1/k!)/z, |z| > 1/2.
     """
     m, d = np.broadcast_arrays(np.asarray(m, float), np.asarray(d, float))
     size = np.maximum(np.abs(m), np.sqrt(np.abs(d)))

@@ -83,7 +83,10 @@ class _Pair(torch.autograd.Function):
     @staticmethod
     def forward(ctx, k, m, d):
         C, S, T = _pair_values(k, m, d)
-        C1, S1 = (C, S) if k == 0 else (a - k * b for a, b in zip((C, S), _pair_values(k + 1, m, d)[:2]))
+        C1, S1 = C, S
+        if k > 0:
+            C2, S2, _ = _pair_values(k + 1, m, d)
+            C1, S1 = C - k * C2, S - k * S2
         ctx.save_for_backward(C1, S1, T)
         return C, S
 
@@ -106,7 +109,7 @@ def _pair_values(k, m, d):
     near = _pair_series(k, torch.where(small, m, zero), torch.where(small, d, zero))
     split = _pair_real(k, m, torch.where(real, d, zero))
     turning = _pair_complex(k, torch.where(small, zero + 1, m), torch.where(real | small, zero - 1, d))
-    return [torch.where(small, a, torch.where(real, b, c)) for a, b, c in zip(near, split, turning)]
+    return [torch.where(small, a, torch.where(real, b, c)) for a, b, c in zip(near, split, turning, strict=True)]
 
 
 def _pair_series(k, m, d):
