@@ -42,6 +42,9 @@ class _Tree:
     def __hash__(self) -> int:
         return hash(tuple(_flat(self)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unflatten, (tuple(_flat(self)),)  # without places, and without recursion
+
     def __repr__(self) -> str:
         from neuroode.expr.show import show  # the printer reads these types
 
@@ -188,6 +191,20 @@ def _flat(node: Any) -> Iterator[tuple[Any, ...]]:
     for each in walk(node):
         own = tuple(getattr(each, name) for name in _OWN[type(each)])
         yield type(each), own, len(children(each))
+
+
+def _unflatten(rows: tuple[tuple[Any, ...], ...]) -> Node:
+    """The tree of the rows that `_flat` made."""
+    done: list[Node] = []
+    for kind, own, count in reversed(rows):
+        done.append(_made(kind, own, [done.pop() for _ in range(count)]))
+    return done.pop()
+
+
+def _made(kind: Any, own: tuple[Any, ...], below: list[Any]) -> Node:
+    if kind is Ref:
+        return Ref(*own, *below)
+    return kind(*own, tuple(below)) if kind in (Call, Logic) else kind(*own, *below)
 
 
 _OWN: dict[type, tuple[str, ...]] = {

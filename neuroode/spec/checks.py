@@ -27,6 +27,7 @@ RULES = (
     rules_axes.special_arguments,
     rules_axes.bound_indices,
     rules_time.lags,
+    rules_time.delays,
     rules_time.horizon,
     rules_time.whole_sequence,
     rules_order.no_circles,

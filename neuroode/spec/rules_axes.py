@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from neuroode._errors import Place, SpecError
 from neuroode.expr.nodes import Call, Node, Ref, children
 from neuroode.spec.names import is_increment, reduced_axis
+from neuroode.spec.schema import LEVELS
 from neuroode.spec.scope import Name, Scope, Site
 from neuroode.spec.tree import did_you_mean
 
@@ -17,6 +18,9 @@ BARE_AXIS = ("size", "hippo")
 def declared_axes(scope: Scope) -> None:
     """Axes of declarations exist, and axes over axes end in a number or in time."""
     for axis in scope.spec.axes:
+        if axis.name in (*LEVELS, "time"):
+            hint = "choose another name: per uses this word"
+            raise SpecError(f"axis '{axis.name}' has the name of a level", place=axis.place, hint=hint)
         end = scope.root(axis.name)
         if end not in scope.axes or (isinstance(scope.axes[end].size, str) and scope.axes[end].size != "time"):
             hint = did_you_mean(str(axis.size), [n for n in scope.axes if n != axis.name], "write a number or an axis")
@@ -33,7 +37,8 @@ def declared_axes(scope: Scope) -> None:
 def _axes_exist(scope: Scope, axes: tuple[str, ...], what: str, place: Place) -> None:
     for axis in axes:
         if axis not in scope.axes:
-            hint = did_you_mean(axis, scope.axes, f"declare it: axes: {{{axis}: 4}}")
+            levels = LEVELS if what.startswith("parameter") else ()
+            hint = did_you_mean(axis, [*scope.axes, *levels], f"declare it: axes: {{{axis}: 4}}")
             raise SpecError(f"{what} has the index '{axis}', which is not an axis", place=place, hint=hint)
     if len(set(axes)) < len(axes):
         for axis in (a for at, a in enumerate(axes) if a in axes[:at]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from neuroode._errors import SpecError
-from neuroode.expr.nodes import Binary, Expr, Neg, Node, Num, Ref, fold, walk
+from neuroode.expr.nodes import Binary, Call, Expr, Neg, Node, Num, Ref, fold, walk
 from neuroode.spec.quantities import literal
 from neuroode.spec.scope import Scope, Site
 
@@ -109,6 +109,26 @@ def _reach_of(scope: Scope, ref: Ref) -> Range:
     p = scope.parameters.get(ref.name)
     value = literal(p.value) if p and p.value is not None and not isinstance(p.value, tuple) else None
     return (value.value, value.value) if value else None
+
+
+def delays(scope: Scope) -> None:
+    """A trained delay has an interval for its domain, so that the buffer has a length."""
+    for site in scope.sites:
+        for node in walk(site.node):
+            if isinstance(node, Call) and node.name == "delay":
+                _bounded(scope, node)
+
+
+def _bounded(scope: Scope, call: Call) -> None:
+    for ref in walk(call.args[1]):
+        p = scope.parameters.get(ref.name) if isinstance(ref, Ref) else None
+        if isinstance(ref, Ref) and ref.name in scope.names and p is None and ref.name not in scope.axes:
+            hint = "a delay is made of numbers and parameters"
+            raise SpecError(f"the delay reads {ref.name}, which is {scope.names[ref.name].a_kind}",
+                            place=ref.mark.place, hint=hint)  # fmt: skip
+        if p and p.trainable and not p.domain.startswith("interval"):
+            hint = 'domain: "interval(0, 10)"'
+            raise SpecError(f"the trained delay {p.name} has no interval", place=ref.mark.place, hint=hint)
 
 
 def horizon(scope: Scope) -> None:

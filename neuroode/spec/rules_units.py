@@ -163,9 +163,21 @@ def _wanted(table: Table, site: Site) -> tuple[Dimension, str] | None:
             return (found, site.target) if found is not None else None
         case "duration":
             return units.TIME, "a duration"
-        case "order":
-            return None
+        case "fractional":
+            return _fractional(table, site)
     return None
+
+
+def _fractional(table: Table, site: Site) -> tuple[Dimension, str] | None:
+    """What the right side of c*D^alpha v = ... must be; unknown where alpha is a parameter."""
+    equation = table.scope.equations[site.target]
+    coefficient, order = equation.fractional[0]
+    power = literal(order)
+    if power is None:
+        return None
+    base = units.over(table.known[site.target] or units.NONE, units.raised(units.TIME, power.value))
+    factor = infer(table, coefficient, in_flow=False) if coefficient is not None else units.NONE
+    return units.times(factor or units.NONE, base), f"D^{show(order)} {site.target}"
 
 
 def _assignments(table: Table) -> None:
@@ -262,6 +274,9 @@ def _call(table: Table, node: Call, below: list[Dimension | None]) -> Dimension 
     if name in ALIKE or name == "where":
         args = list(node.args[1:]) if name == "where" else list(node.args)
         return _alike(table, args, below[-len(args) :], "used together")  # type: ignore[arg-type]
+    if name == "delay" and below[1] is not FREE and below[1] != units.TIME:
+        raise UnitError(f"delay by {_short(node.args[1])}: {table.words(below[1])} where a time is wanted",
+                        place=node.args[1].mark.place, hint="write delay(x, 2 ms)")  # fmt: skip
     if name in SAME or reduced_axis(name) or name == "delay":
         return below[0]
     if name == "sqrt":
