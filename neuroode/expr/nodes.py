@@ -48,7 +48,7 @@ class _Tree:
     def __repr__(self) -> str:
         from neuroode.expr.show import show  # the printer reads these types
 
-        return f"<{show(self)}>"
+        return f"<{show(self)}>"  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -118,7 +118,7 @@ def _outputs(node: Tree | None) -> tuple[tuple[str, Expr], ...]:
 def _reads(statements: list[Statement], fired: tuple[EventDecl, ...], outputs: tuple[tuple[str, Expr], ...],
            checks: tuple[Cond, ...]) -> set[str]:  # fmt: skip
     """All names that equations, events, outputs and checks read."""
-    read: list[Node] = [s.rhs for s in statements] + [e for _, e in outputs] + list(checks)
+    read: list[Node] = [*(s.rhs for s in statements), *(e for _, e in outputs), *checks]
     for s in statements:
         read += [part for pair in s.fractional for part in pair if part is not None]
     for event in fired:

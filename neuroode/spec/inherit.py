@@ -53,11 +53,11 @@ def _extend(tree: Map, file: str, parent: Parent, chain: tuple[str, ...]) -> Map
         refuse(named, f"extends '{name}' leads in a circle or is deeper than {MAX_CHAIN}: {line[-300:]}")
     base = _extend(base, where, parent, (*chain, file))
     changed = change(base.without("compat", "about"), tree)
-    for key, value in tree.entries:
-        if key.text in ("neuron", "about", "cite", "compat"):
-            changed = changed.with_entry(key, value)
-        elif key.text not in schema.INHERITANCE:
-            refuse(key, f"'{key.text}' beside 'extends'", f"put it under replace: or add: as {key.text}: ...")
+    for entry, value in tree.entries:
+        if entry.text in ("neuron", "about", "cite", "compat"):
+            changed = changed.with_entry(entry, value)
+        elif entry.text not in schema.INHERITANCE:
+            refuse(entry, f"'{entry.text}' beside 'extends'", f"put it under replace: or add: as {entry.text}: ...")
     return changed
 
 

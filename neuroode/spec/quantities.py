@@ -11,7 +11,7 @@ from neuroode.expr.nodes import Expr, Mark, Neg, Num
 from neuroode.expr.origin import Origin
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.units import is_unit_text
-from neuroode.spec.tree import Scalar, Tree, kind_of, refuse, text_of
+from neuroode.spec.tree import Map, Scalar, Tree, kind_of, refuse, text_of
 from neuroode.spec.types import Quantity
 
 _QUANTITY = re.compile(r"\s*(?P<sign>[+-]?)\s*(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)\s+(?P<unit>\S.*?)\s*")
@@ -45,7 +45,7 @@ def value_or_list(node: Tree, what: str) -> Expr | tuple:
     """The expression of a scalar, or nested tuples of them for nested lists."""
     if isinstance(node, Scalar):
         return value_of(node, what)
-    if not hasattr(node, "items") or isinstance(node, dict):
+    if isinstance(node, Map):
         refuse(node, f"{what} is {kind_of(node)}, not a value")
     return tuple(value_or_list(item, what) for item in node.items)
 

@@ -16,6 +16,7 @@ from neuroode.spec.tree import Map, Scalar, Seq, Tree
 from neuroode.spec.types import NeuronSpec
 
 Find = Callable[[str], Path]
+Runs = tuple[tuple[int, int, int, int], ...]
 
 
 def read(path: str | Path, *, compat: str | None = None, find: Find | None = None) -> NeuronSpec:
@@ -162,7 +163,7 @@ def _mapping(content: list[Tree], place: Place) -> Map:
     return Map(tuple((k, v) for k, v in entries if isinstance(k, Scalar)), place)
 
 
-def _runs(value: str, text: str, start: int, stop: int, style: str | None, mark: Any) -> tuple[tuple[int, ...], ...]:
+def _runs(value: str, text: str, start: int, stop: int, style: str | None, mark: Any) -> Runs:
     """Where the pieces of a scalar's value stand in the file: both texts side by side, blanks apart."""
     row, line_start = mark.line + 1, start - mark.column
     at = start + (1 if style in ("'", '"') else 0)

@@ -82,8 +82,8 @@ def _declared(table: Table) -> None:
     spec = table.scope.spec
     for name, unit in [(d.name, d.unit) for g in (spec.states, spec.inputs, spec.parameters) for d in g]:
         table.known[name] = _dimension(table, unit)
-    for noise in (*spec.noise, *spec.events, *spec.axes):
-        table.known[noise.name] = units.NONE
+    for pure in ([n.name for n in spec.noise], [e.name for e in spec.events], [a.name for a in spec.axes]):
+        table.known |= dict.fromkeys(pure, units.NONE)
     table.known |= {"t": units.TIME, "dt": units.TIME, "step": units.NONE, "pi": units.NONE, "i": units.NONE}
     table.known["inf"] = FREE
     for each in spec.equations:

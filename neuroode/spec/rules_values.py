@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuroode._errors import NeuroodeError, Place, SpecError
 from neuroode.expr.nodes import Binary, Call, Expr, Node, Num, Ref, names, walk
+from neuroode.expr.parse import expression
 from neuroode.expr.show import show
 from neuroode.spec.evaluate import evaluate, evaluate_in
 from neuroode.spec.linear import degree
@@ -171,11 +172,11 @@ def _no_circle(reads: dict[str, list[tuple[str, Place]]]) -> None:
 
 
 def _draws_fit(scope: Scope) -> None:
-    """Draws are not trained inits of constants only; their literal bounds are in order."""
+    """The literal bounds of draws are in order."""
     for site in scope.sites:
         for node in walk(site.node) if site.role == "init" else ():
             if isinstance(node, Call) and node.name in DRAWS:
-                a, b = (evaluate(x, scope) for x in node.args)
+                a, b = (evaluate(expression(x), scope) for x in node.args)
                 if node.name.endswith("uniform") and a is not None and b is not None and not a <= b:
                     raise SpecError(
                         f"{show(node)} in {site.what} is empty", place=node.mark.place, hint="lower bound first"

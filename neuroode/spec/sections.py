@@ -7,7 +7,7 @@ from typing import Any
 
 from neuroode._errors import SpecError
 from neuroode.expr.nodes import Call, Expr, Ref, walk
-from neuroode.expr.parse import parse_expr
+from neuroode.expr.parse import expression, parse_expr
 from neuroode.expr.show import show
 from neuroode.spec import schema
 from neuroode.spec.quantities import literal, unit_of, value_of, value_or_list, whole_number
@@ -92,8 +92,8 @@ def states(node: Tree | None) -> tuple[StateDecl, ...]:
 def _state(name: str, key: Scalar, value: Tree) -> StateDecl:
     what = f"state '{name}'"
     if not isinstance(value, Map):
-        init = value_of(value, what)
-        return StateDecl(name=name, init=_nonzero(init), unit=unit_in(init), place=key.place)
+        bare = value_of(value, what)
+        return StateDecl(name=name, init=_nonzero(bare), unit=unit_in(bare), place=key.place)
     fields = fields_of(value, schema.STATE, what)
     init = value_of(fields["init"], f"init of {what}") if "init" in fields else None
     kind = choice(fields["type"], f"type of {what}", ("real", "complex")) if "type" in fields else "real"
@@ -123,9 +123,9 @@ def parameters(node: Tree | None) -> tuple[ParameterDecl, ...]:
 def _parameter(name: str, key: Scalar, node: Tree) -> ParameterDecl:
     what = f"parameter '{name}'"
     if not isinstance(node, Map):
-        value = value_or_list(node, what)
-        _no_draws(value, node, what)
-        return ParameterDecl(name=name, value=value, trainable=False, unit=unit_in(value), place=key.place)
+        bare = value_or_list(node, what)
+        _no_draws(bare, node, what)
+        return ParameterDecl(name=name, value=bare, trainable=False, unit=unit_in(bare), place=key.place)
     fields = fields_of(node, schema.PARAMETER, what)
     value, init = _value_and_init(fields, node, what)
     domain, bounds = _domain(fields.get("domain"), what)
@@ -201,7 +201,7 @@ def _domain(node: Tree | None, what: str) -> tuple[str, tuple[Expr, ...]]:
         refuse(node, f"domain of {what} is '{text[:60]}'", f"write real, {known}")
     if len(arguments) != wanted:
         refuse(node, f"domain {name} of {what} has {len(arguments)} arguments, not {wanted}")
-    return show(found), tuple(arguments)
+    return show(found), tuple(expression(argument) for argument in arguments)
 
 
 def axes(node: Tree | None) -> tuple[AxisDecl, ...]:

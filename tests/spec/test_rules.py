@@ -21,12 +21,11 @@ HEAD = "neuron: x\naxes: {k: 4, l: k, j: 4, lag: 3}\n"
         'equations: |\n  dz[k]/dt = -z[k] + I\nevents: {p: {when: "z[k] > 1", axes: [k], reset: "z[k] = 0"}}\n',
         'parameters: {W: {init: "normal(0, 1)", per: [k, l]}}\n'
         'equations: |\n  dz[k]/dt = -z[k] + sum_l(W[k, l]*tanh(z[l])) + I\noutputs: "z[k]"\n',
-        "equations: |\n  v[t] = 0.5*v[t-1] + I\n  h = sum_lag(v[t-lag])\nspike: h + after(v) > 1\n".replace(
-            "after(v)", "v"
-        ),
+        "equations: |\n  v[t] = 0.5*v[t-1] + I\n  h = sum_lag(v[t-lag])\nspike: h + v > 1\n",
         "equations: |\n  v[t] = 0.5*v[t-1] + I\n  a = 0.9*a[t-1] + v\noutputs: a\n",
         "equations: |\n  dv/dt = -v + I\n  q[t] = after(v)\nspike: v > 1\nreset: v = 0\noutputs: {s: s, q: q}\n",
-        'noise: {U: uniform}\nequations: |\n  dv/dt = -v + I\nevents: {s: {when: "clip(v, 0, 1) > U", gradient: expected}}\n',
+        "noise: {U: uniform}\nequations: |\n  dv/dt = -v + I\n"
+        'events: {s: {when: "clip(v, 0, 1) > U", gradient: expected}}\n',
         "operators: {net: external}\nequations: |\n  U = net(q) + q^2\n  dq = -grad(U, q)*dt + sqrt(2)*dW\n",
         "parameters: {c: {value: [1, 2, 3, 4], per: [k]}}\nequations: |\n  dv/dt = poly(c, v) + I\n",
         'parameters: {d: {value: 2, domain: "interval(0, 5)"}}\nequations: |\n  dv/dt = -v + delay(I, d)\n',
@@ -34,7 +33,8 @@ HEAD = "neuron: x\naxes: {k: 4, l: k, j: 4, lag: 3}\n"
         "equations: |\n  dv/dt = -v + I\nspike: v > 1\nrefractory: {duration: 3*dt, hold: [v]}\n",
         "inputs: {x: {kind: impulse, at: end}}\nequations: |\n  dv/dt = -v + 2*(x + 3*x)/4\n",
         "dt: 1 ms\nequations: |\n  D^0.5 v = -v/(1 ms)^0.5 + I/(1 ms)^(1/2)\n",
-        "dt: 1 ms\nstates: {v: -65 mV}\nequations: |\n  dv/dt = -(v + 65 mV)/(20 ms)\nspike: v > -50 mV\nreset: v = -65 mV\n",
+        "dt: 1 ms\nstates: {v: -65 mV}\nequations: |\n  dv/dt = -(v + 65 mV)/(20 ms)\n"
+        "spike: v > -50 mV\nreset: v = -65 mV\n",
     ],
 )
 def test_right(text: str) -> None:
