@@ -61,14 +61,21 @@ def run(
     state, last = tuple(carry), drive.last if drive else None
     rows: list[tuple[Tensor, ...]] = []
     traced: list[tuple[Tensor, ...]] = []
+    silent = torch.zeros(inputs[0].shape[1:], dtype=inputs[0].dtype, device=inputs[0].device)
+    held = (silent,) * len(inputs)
+    rests, shown = _shown(program, carry, silent)
     for t, now in enumerate(zip(*[x.unbind(0) for x in inputs], strict=True)):
+        if lengths is not None:  # nothing of the padding enters, not even 0*nan
+            live = _live(lengths, t, silent)
+            now = held = tuple(torch.where(live, x, h) for x, h in zip(now, held, strict=True))
         now = _driven(now, drive, last)
         out, new, seen = step(tuple(coefficients), state, now)
         out, new, seen = (tuple(_wide(v, now[0]) for v in group) for group in (out, new, seen))
         if lengths is not None:
-            live = _live(lengths, t, now[0])
             new = tuple(torch.where(live, n, o) for n, o in zip(new, state, strict=True))
-            out = tuple(torch.where(live, o, torch.zeros_like(o)) for o in out)
+            out = tuple(torch.where(live, o, silent) for o in out)
+            rest = (h if r else silent for h, r in zip(shown, rests, strict=True))
+            seen = shown = tuple(torch.where(live, s, r) for s, r in zip(seen, rest, strict=True))
         if drive:
             last = out[drive.output] if lengths is None else torch.where(live, out[drive.output], last)
         state = new
@@ -85,6 +92,14 @@ def run(
         else []
     )
     return EagerRun(outputs, list(state), last, traces)
+
+
+def _shown(program: Program, carry: list[Tensor], silent: Tensor) -> tuple[list[bool], tuple[Tensor, ...]]:
+    """What a trace shows after a sample's end: does it rest, or is it 0 (events, outputs); and where it starts."""
+    states = {s.name: v for s, v in zip(program.carry, carry, strict=True)}
+    signals = {n for n, _ in program.outputs} | {e.name.partition(".")[0] for e in program.events}
+    names = [n for n, _ in program.trace]
+    return [n in states or n not in signals for n in names], tuple(states.get(n, silent) for n in names)
 
 
 def _wide(value: Tensor, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from neuroode._errors import RunError
 
 Tensor = torch.Tensor
 SHORT = (torch.float16, torch.bfloat16)
+WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,14 @@ def _checked(layer: Any, name: str, x: Any) -> Tensor:
 def _lengths(lengths: Tensor | None, steps: int, batch: int, like: Tensor) -> Tensor | None:
     if lengths is None:
         return None
-    given = torch.as_tensor(lengths, device=like.device)
-    if given.dim() != 1 or given.shape[0] != batch or given.is_floating_point() or given.is_complex():
+    try:
+        given = torch.as_tensor(lengths, device=like.device)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"lengths is {lengths!r}, expected whole numbers of shape ({batch},)") from error
+    if given.dim() != 1 or given.shape[0] != batch or given.dtype not in WHOLE:
         raise RunError(
             f"lengths is {given.dtype} of shape {tuple(given.shape)}, expected whole numbers of shape ({batch},)"
         )
     if batch and (int(given.min()) < 0 or int(given.max()) > steps):
         raise RunError(f"lengths run from {int(given.min())} to {int(given.max())}, allowed are 0 to {steps}")
-    return given.to(torch.int64)
+    return given.to(torch.int64, copy=True).contiguous()  # the caller may change it before the backward pass

@@ -144,6 +144,8 @@ class NeuronLayer(torch.nn.Module):
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""
+        if not isinstance(batch, int) or batch < 0:
+            raise RunError(f"batch is {batch!r}, expected a number of samples")
         _, inits = self._prologue()
         shape = (batch, *self.size)
         last = self._like.new_zeros(shape) if self.recurrent else None
@@ -171,14 +173,17 @@ class NeuronLayer(torch.nn.Module):
             what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
             raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
         for name, value in carry.items():
-            if tuple(value.shape) != shape or value.dtype != self._like.dtype:
+            found = tuple(value.shape), value.dtype, value.device
+            wanted = shape, self._like.dtype, self._like.device
+            if found != wanted:
                 raise RunError(
-                    f"carry '{name}' is {tuple(value.shape)} {value.dtype}, expected {shape} {self._like.dtype}",
+                    f"carry '{name}' is {found[0]} {found[1]} on {found[2]}, expected {wanted[0]} {wanted[1]} on {wanted[2]}",
                     hint="the batch changed? pass carry=None to start afresh",
                 )
 
     def _digest(self) -> str:
-        return self.program.digest + ("" if self.recurrent is None else "recurrent")
+        r = self.recurrent
+        return self.program.digest + ("" if r is None else f" {r.output}->{r.input}")
 
     def _carry(self, arrays: list[Tensor], last: Tensor | None) -> Carry:
         named = dict(zip([s.name for s in self.program.carry], arrays, strict=True))
