@@ -106,7 +106,10 @@ def _constants(program: Program, adjoint: Adjoint, dtype: str, recurrent: tuple[
         "N_EVENTS": len(program.events), "N_COEFFICIENTS": len(per_neuron), "N_TRAINED": len(adjoint.coefficients),
         "N_STATES": len(program.carry) + (recurrent is not None), "CHUNK": CHUNK,
     }  # fmt: skip
+    read = {x for a in adjoint.assigns for x in a.args}
+    counts["REVERSE_READS_EVENTS"] = int(any(x.startswith("e.") for x in read))
     if recurrent:
+        counts["REVERSE_READS_INPUTS"] = int(any(x.startswith("x.") for x in read))
         counts |= _recurrent_constants(program, adjoint, recurrent)
     else:
         counts |= {"LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry))))}

@@ -14,19 +14,6 @@ static const real no_cotangent[LANES];
 
 typedef double Sums[N_TRAINED][LANES];
 
-enum { AHEAD = 2 }; /* steps */
-
-/* Rows of a tile lie far apart, so the hardware does not foresee them. */
-static void prefetch(int64_t n, const real *row)
-{
-#if defined(__GNUC__)
-    for (int64_t j = 0; j < n; j += 64 / (int64_t)sizeof(real))
-        __builtin_prefetch(row + j);
-#else
-    (void)n, (void)row;
-#endif
-}
-
 /* Steps first..last-1 of a tile from the checkpoint before them: afterwards history[t - first] is the carry before t. */
 static void replay_chunk(const neuron_backward_call *call, BackwardWork *work, const Tile *tile, int64_t tiles,
                          const real *const *k, int64_t first, int64_t last)
@@ -79,7 +66,8 @@ static void reverse_step(const neuron_backward_call *call, BackwardWork *work, c
     }
     for (int i = 0; i < N_EVENTS; i++) {
         event[i] = work->event[i];
-        unpack(n, call->bits + (t * N_EVENTS + i) * words + tile->word, event[i]);
+        if (REVERSE_READS_EVENTS)
+            unpack(n, call->bits + (t * N_EVENTS + i) * words + tile->word, event[i]);
     }
     for (int i = 0; i < N_TRAINED; i++)
         sums[i] = work->sums[i];

@@ -47,6 +47,29 @@ static void denormals_restore(unsigned old)
 #endif
 }
 
+enum { AHEAD = 2 }; /* steps */
+
+/* Rows of successive steps lie far apart, and in reverse: the hardware does not foresee them. */
+static void prefetch(int64_t n, const real *row)
+{
+#if defined(__GNUC__)
+    for (int64_t j = 0; j < n; j += 64 / (int64_t)sizeof(real))
+        __builtin_prefetch(row + j);
+#else
+    (void)n, (void)row;
+#endif
+}
+
+static void prefetch_to_write(int64_t n, real *row)
+{
+#if defined(__GNUC__)
+    for (int64_t j = 0; j < n; j += 64 / (int64_t)sizeof(real))
+        __builtin_prefetch(row + j, 1);
+#else
+    (void)n, (void)row;
+#endif
+}
+
 /* Memory that starts a cache line. */
 static void *lines(size_t size)
 {

@@ -14,6 +14,7 @@ static inline int64_t split_exp(double x, double *rest)
 }
 
 /*: power_of_two */
+/* 2^k for -1022 <= k <= 1023, and 0 for k = -1023. */
 static inline double power_of_two(int64_t k)
 {
     int64_t bits = (int64_t)((uint64_t)(k + 1023) << 52);
@@ -40,14 +41,15 @@ static inline double exp_series(double r)
 }
 
 /*: real_exp split_exp power_of_two exp_series */
+/* Results below 3.2e-308 are 0. */
 static inline double real_exp(double x)
 {
     x = x > 710. ? 710. : x;
-    x = x < -746. ? -746. : x;
+    x = x < -708.3 ? -708.3 : x;
     double r;
-    int64_t k = split_exp(x, &r), half = (int64_t)((uint64_t)(k + 2048) / 2) - 1024;
+    int64_t k = split_exp(x, &r); /* -1022 to 1024 */
     double p = 1. + (r + r * r * exp_series(r));
-    return p * power_of_two(half) * power_of_two(k - half);
+    return (p + p) * power_of_two(k - 1);
 }
 
 /*: real_expm1 split_exp power_of_two exp_series */
@@ -56,10 +58,11 @@ static inline double real_expm1(double x)
     double y = x > 710. ? 710. : x;
     y = y < -40. ? -40. : y;
     double r;
-    int64_t k = split_exp(y, &r), half = (int64_t)((uint64_t)(k + 2048) / 2) - 1024;
+    int64_t k = split_exp(y, &r);
     double p = r + r * r * exp_series(r);
     double one = power_of_two(k < 1022 ? -k : -1022); /* 1 in units of 2^k */
-    double value = (p + (1. - one)) * power_of_two(half) * power_of_two(k - half);
+    p = p + (1. - one);
+    double value = (p + p) * power_of_two(k - 1);
     return x == 0. ? x : value;
 }
 

@@ -14,6 +14,7 @@ static inline int32_t split_exp(float x, float *rest)
 }
 
 /*: power_of_two */
+/* 2^k for -126 <= k <= 127, and 0 for k = -127. */
 static inline float power_of_two(int32_t k)
 {
     int32_t bits = (int32_t)((uint32_t)(k + 127) << 23);
@@ -23,19 +24,20 @@ static inline float power_of_two(int32_t k)
 }
 
 /*: real_exp split_exp power_of_two */
+/* Results below 1.7e-38 are 0. */
 static inline float real_exp(float x)
 {
     x = x > 89.f ? 89.f : x;
-    x = x < -104.f ? -104.f : x;
+    x = x < -87.3f ? -87.3f : x;
     float r;
-    int32_t k = split_exp(x, &r), half = (k + 256) / 2 - 128;
+    int32_t k = split_exp(x, &r); /* -126 to 128 */
     float p = 1.f / 720 + r * (1.f / 5040);
     p = 1.f / 120 + r * p;
     p = 1.f / 24 + r * p;
     p = 1.f / 6 + r * p;
     p = 0.5f + r * p;
     p = 1.f + (r + r * r * p);
-    return p * power_of_two(half) * power_of_two(k - half);
+    return (p + p) * power_of_two(k - 1);
 }
 
 /*: real_expm1 split_exp power_of_two */
@@ -44,7 +46,7 @@ static inline float real_expm1(float x)
     float y = x > 89.f ? 89.f : x;
     y = y < -20.f ? -20.f : y;
     float r;
-    int32_t k = split_exp(y, &r), half = (k + 256) / 2 - 128;
+    int32_t k = split_exp(y, &r);
     float p = 1.f / 720 + r * (1.f / 5040);
     p = 1.f / 120 + r * p;
     p = 1.f / 24 + r * p;
@@ -52,7 +54,8 @@ static inline float real_expm1(float x)
     p = 0.5f + r * p;
     p = r + r * r * p;
     float one = power_of_two(k < 126 ? -k : -126); /* 1 in units of 2^k */
-    float value = (p + (1.f - one)) * power_of_two(half) * power_of_two(k - half);
+    p = p + (1.f - one);
+    float value = (p + p) * power_of_two(k - 1);
     return x == 0.f ? x : value;
 }
 

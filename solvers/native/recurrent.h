@@ -22,7 +22,32 @@ static void copy_padded(int64_t neurons, const real *from, real *to)
         to[j] = from[0];
 }
 
-static void copy(int64_t n, const real *from, real *to) { memcpy(to, from, (size_t)n * sizeof(real)); }
+/* Copies a row of n numbers. Rows are short: a call of memcpy would cost as much as it copies, and overlapping stores
+   would stall the loads that follow. `padding`: the target is a padded row, whose padding becomes 0. */
+static inline void copy_row(int64_t n, const real *from, real *to, const int padding)
+{
+    int64_t j = 0;
+    for (; j + PAD <= n; j += PAD)
+        memcpy(to + j, from + j, PAD * sizeof(real));
+#if defined(__AVX512F__)
+    for (; j < n; j += VECTOR) {
+#if REAL_IS_DOUBLE
+        const __mmask8 lanes = (__mmask8)(n - j >= 8 ? 0xff : (1 << (n - j)) - 1);
+        _mm512_mask_storeu_pd(to + j, padding ? 0xff : lanes, _mm512_maskz_loadu_pd(lanes, from + j));
+#else
+        const __mmask16 lanes = (__mmask16)(n - j >= 16 ? 0xffff : (1 << (n - j)) - 1);
+        _mm512_mask_storeu_ps(to + j, padding ? 0xffff : lanes, _mm512_maskz_loadu_ps(lanes, from + j));
+#endif
+    }
+#else
+    (void)padding;
+    for (; j < n; j++)
+        to[j] = from[j];
+#endif
+}
+
+static inline void copy_in(int64_t n, const real *from, real *row) { copy_row(n, from, row, 1); }
+static inline void copy_out(int64_t n, const real *row, real *to) { copy_row(n, row, to, 0); }
 static void zero(int64_t n, real *to) { memset(to, 0, (size_t)n * sizeof(real)); }
 
 /* rows[i][j] = matrix[i][j], or of its transpose, each row padded with zeros. */

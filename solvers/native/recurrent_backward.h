@@ -14,7 +14,7 @@ typedef struct {
     real *history; /* CHUNK x BLOCK x HISTORY_ROWS rows */
     real *input;   /* N_INPUTS rows */
     real *event;   /* N_EVENTS rows */
-    real *output;  /* N_OUTPUTS rows, unused but for graded outputs */
+    real *output;  /* N_OUTPUTS rows: what nobody reads */
     real *g_out;   /* N_OUTPUTS rows */
     real *g_input; /* N_INPUTS rows */
     real *g_carry; /* BLOCK x N_CARRY rows */
@@ -34,7 +34,7 @@ static int backward_work(const neuron_backward_call *call, BackwardWork *work)
     const int64_t n = call->neurons, width = padded(n);
     struct { real **place; int64_t rows; } parts[] = {
         {&work->history, CHUNK * BLOCK * HISTORY_ROWS}, {&work->input, N_INPUTS}, {&work->event, N_EVENTS},
-        {&work->output, N_OUTPUTS}, {&work->g_out, N_OUTPUTS}, {&work->g_input, N_INPUTS},
+        {&work->output, MAX(N_OUTPUTS, 1)}, {&work->g_out, N_OUTPUTS}, {&work->g_input, N_INPUTS},
         {&work->g_carry, BLOCK * N_CARRY}, {&work->g_last, BLOCK}, {&work->g_before, BLOCK}, {&work->delta, BLOCK},
         {&work->sums, N_TRAINED}, {&work->bias, 1}, {&work->weights, n}, {&work->rows, N_COEFFICIENTS},
     };
@@ -52,6 +52,7 @@ static int backward_work(const neuron_backward_call *call, BackwardWork *work)
     }
     work->active = (int32_t *)next;
     zero(N_INPUTS * width, work->input);
+    zero(N_OUTPUTS * width, work->g_out);
     pad_coefficients(n, call->coefficients, work->rows, work->coefficients);
     return 0;
 }
@@ -61,13 +62,15 @@ static real *history_of(const BackwardWork *work, int64_t width, int64_t k, int6
     return work->history + (k * BLOCK + b) * HISTORY_ROWS * width;
 }
 
+/* The events of step t; that which is fed back goes to the row `output`. */
 static void read_events(const neuron_backward_call *call, BackwardWork *work, int64_t width, int64_t sample, int64_t t,
-                        const real **event)
+                        real *output, const real **event)
 {
     const int64_t words = (call->neurons + 63) / 64;
     for (int i = 0; i < N_EVENTS; i++) {
-        event[i] = work->event + i * width;
-        unpack(call->neurons, call->bits + ((t * N_EVENTS + i) * call->samples + sample) * words, work->event + i * width);
+        real *row = i == RECURRENT_EVENT ? output : work->event + i * width;
+        unpack(call->neurons, call->bits + ((t * N_EVENTS + i) * call->samples + sample) * words, row);
+        event[i] = row;
     }
 }
 
@@ -76,39 +79,49 @@ static void read_inputs(const neuron_backward_call *call, BackwardWork *work, in
 {
     for (int i = 0; i < N_INPUTS; i++) {
         x[i] = work->input + i * width;
-        copy(call->neurons, call->inputs[i] + t * call->input_step[i] + sample * call->neurons, work->input + i * width);
+        copy_in(call->neurons, call->inputs[i] + t * call->input_step[i] + sample * call->neurons, work->input + i * width);
     }
 }
 
-/* Steps first..last-1 of one sample: afterwards history[t - first] is what stood before step t. */
+/* Step t of one sample again: what stood before it and, unless it is the last of the chunk, what stood after. */
 static void replay_sample(const neuron_backward_call *call, BackwardWork *work, const real *columns, int64_t sample,
-                          int64_t b, int64_t first, int64_t last)
+                          real *now, int64_t t, int is_last)
+{
+    const int64_t width = padded(call->neurons);
+    const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS];
+    real *next[N_CARRY], *out[N_OUTPUTS], *after = now + BLOCK * HISTORY_ROWS * width;
+    real *driven = work->input + RECURRENT_INPUT * width;
+    read_inputs(call, work, width, sample, t, x);
+    add_drive(call->bias, call->neurons, now + N_CARRY * width, columns, width, work->active, driven);
+    if (KEEP_DRIVE)
+        copy_in(width, driven, now + N_STATES * width);
+    if (is_last)
+        return;
+    read_events(call, work, width, sample, t, after + N_CARRY * width, event);
+    for (int i = 0; i < N_CARRY; i++) {
+        state[i] = now + i * width;
+        next[i] = after + i * width;
+    }
+    for (int i = 0; i < N_OUTPUTS; i++)
+        out[i] = i == RECURRENT_OUTPUT ? after + N_CARRY * width : work->output + i * width;
+    replay(width, work->coefficients, x, state, event, next, out);
+}
+
+/* Steps first..stop-1 of a block: afterwards history[t - first] is what stood before step t. */
+static void replay_block(const neuron_backward_call *call, BackwardWork *work, const real *columns, int64_t start,
+                         int64_t samples, int64_t first, int64_t stop)
 {
     const int64_t n = call->neurons, width = padded(n), row = call->samples * n;
-    const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS];
-    real *next[N_CARRY], *out[N_OUTPUTS];
-    for (int i = 0; i < N_STATES; i++)
-        copy_padded(n, call->checkpoints + (first / CHUNK * N_STATES + i) * row + sample * n,
-                    history_of(work, width, 0, b) + i * width);
-    for (int64_t t = first; t + !KEEP_DRIVE < last; t++) {
-        real *now = history_of(work, width, t - first, b), *after = now + BLOCK * HISTORY_ROWS * width;
-        read_inputs(call, work, width, sample, t, x);
-        real *driven = work->input + RECURRENT_INPUT * width;
-        add_drive(call->bias, n, now + N_CARRY * width, columns, width, work->active, driven);
-        if (KEEP_DRIVE)
-            copy(width, driven, now + N_STATES * width);
-        if (t + 1 == last)
-            break;
-        read_events(call, work, width, sample, t, event);
-        for (int i = 0; i < N_CARRY; i++) {
-            state[i] = now + i * width;
-            next[i] = after + i * width;
-        }
-        for (int i = 0; i < N_OUTPUTS; i++)
-            out[i] = i == RECURRENT_OUTPUT ? after + N_CARRY * width : work->output + i * width;
-        replay(width, work->coefficients, x, state, event, next, out);
-        if (RECURRENT_EVENT >= 0)
-            copy(width, event[MAX(RECURRENT_EVENT, 0)], after + N_CARRY * width);
+    for (int64_t b = 0; b < samples; b++)
+        for (int i = 0; i < N_STATES; i++)
+            copy_padded(n, call->checkpoints + (first / CHUNK * N_STATES + i) * row + (start + b) * n,
+                        history_of(work, width, 0, b) + i * width);
+    for (int64_t t = first; t + !KEEP_DRIVE < stop; t++) {
+        for (int i = 0; i < N_INPUTS && t + AHEAD < stop; i++)
+            prefetch(samples * n, call->inputs[i] + (t + AHEAD) * call->input_step[i] + start * n);
+        for (int64_t b = 0; b < samples; b++)
+            if (!call->lengths || t < call->lengths[start + b])
+                replay_sample(call, work, columns, start + b, history_of(work, width, t - first, b), t, t + 1 == stop);
     }
 }
 
@@ -119,9 +132,10 @@ static void read_cotangents(const neuron_backward_call *call, BackwardWork *work
     for (int i = 0; i < N_OUTPUTS; i++) {
         real *row = work->g_out + i * width;
         g_out[i] = row;
-        zero(width, row);
         if (call->g_outputs[i])
-            copy(call->neurons, call->g_outputs[i] + t * call->g_output_step[i] + sample * call->neurons, row);
+            copy_in(call->neurons, call->g_outputs[i] + t * call->g_output_step[i] + sample * call->neurons, row);
+        else
+            zero(width, row);
         if (i == RECURRENT_OUTPUT)
             for (int64_t j = 0; j < width; j++)
                 row[j] += g_last[j];
@@ -135,11 +149,12 @@ static void reverse_sample(const neuron_backward_call *call, BackwardWork *work,
     const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS], *g_out[N_OUTPUTS];
     real *g_carry[N_CARRY], *g_input[N_INPUTS], *sums[N_TRAINED];
     real *now = history_of(work, width, t - first, b), *delta = work->delta + b * width;
-    if (N_INPUTS > KEEP_DRIVE)
+    if (REVERSE_READS_INPUTS && N_INPUTS > KEEP_DRIVE)
         read_inputs(call, work, width, sample, t, x);
     if (KEEP_DRIVE)
         x[RECURRENT_INPUT] = now + N_STATES * width;
-    read_events(call, work, width, sample, t, event);
+    if (REVERSE_READS_EVENTS)
+        read_events(call, work, width, sample, t, work->output, event);
     read_cotangents(call, work, width, sample, work->g_last + b * width, t, g_out);
     for (int i = 0; i < N_CARRY; i++) {
         state[i] = now + i * width;
@@ -152,11 +167,11 @@ static void reverse_sample(const neuron_backward_call *call, BackwardWork *work,
     reverse(width, work->coefficients, x, state, event, g_out, g_carry, g_input, sums);
     for (int i = 0; i < N_INPUTS; i++)
         if (call->g_inputs[i])
-            copy(n, g_input[i], call->g_inputs[i] + t * row + sample * n);
+            copy_out(n, g_input[i], call->g_inputs[i] + t * row + sample * n);
     const real *last = now + N_CARRY * width;
     const int64_t count = find_active(n, last, work->active);
     add_to_active_rows(count, work->active, last, work->weights, width, delta);
-    for (int64_t j = 0; j < width; j++)
+    for (int64_t j = 0; call->g_bias && j < width; j++)
         work->bias[j] += delta[j];
 }
 
@@ -165,6 +180,12 @@ static void reverse_block_step(const neuron_backward_call *call, BackwardWork *w
                                int64_t samples, int64_t first, int64_t t)
 {
     const int64_t n = call->neurons, width = padded(n), start = block * BLOCK, row = call->samples * n;
+    for (int i = 0; i < N_OUTPUTS && t >= first + AHEAD; i++)
+        if (call->g_outputs[i])
+            prefetch(samples * n, call->g_outputs[i] + (t - AHEAD) * call->g_output_step[i] + start * n);
+    for (int i = 0; i < N_INPUTS && t >= AHEAD; i++)
+        if (call->g_inputs[i])
+            prefetch_to_write(samples * n, call->g_inputs[i] + (t - AHEAD) * row + start * n);
     for (int64_t b = 0; b < samples; b++) {
         if (!call->lengths || t < call->lengths[start + b]) {
             reverse_sample(call, work, start + b, b, first, t);
@@ -178,7 +199,7 @@ static void reverse_block_step(const neuron_backward_call *call, BackwardWork *w
     product(samples, n, work->delta, rows, width, work->g_before);
     for (int64_t b = 0; call->lengths && b < samples; b++)
         if (t >= call->lengths[start + b])
-            copy(width, work->g_last + b * width, work->g_before + b * width);
+            copy_in(width, work->g_last + b * width, work->g_before + b * width);
     real *swap = work->g_last;
     work->g_last = work->g_before;
     work->g_before = swap;
@@ -208,15 +229,11 @@ static void backward_block(const neuron_backward_call *call, BackwardWork *work,
     for (int64_t b = 0; b < samples; b++)
         for (int i = 0; i < N_STATES; i++)
             if (call->g_last_carry[i])
-                copy(n, call->g_last_carry[i] + (start + b) * n,
+                copy_in(n, call->g_last_carry[i] + (start + b) * n,
                      i < N_CARRY ? work->g_carry + (b * N_CARRY + i) * width : work->g_last + b * width);
     for (int64_t first = (call->steps - 1) / CHUNK * CHUNK; call->steps && first >= 0; first -= CHUNK) {
         const int64_t stop = MIN(first + CHUNK, call->steps);
-        for (int64_t b = 0; b < samples; b++) {
-            const int64_t end = call->lengths ? MIN(stop, call->lengths[start + b]) : stop;
-            if (end > first)
-                replay_sample(call, work, columns, start + b, b, first, end);
-        }
+        replay_block(call, work, columns, start, samples, first, stop);
         for (int64_t t = stop - 1; t >= first; t--)
             reverse_block_step(call, work, rows, block, samples, first, t);
         add_sums(work, width, sums);
@@ -225,7 +242,7 @@ static void backward_block(const neuron_backward_call *call, BackwardWork *work,
         sums->weights[j] += work->weights[j];
     for (int64_t b = 0; b < samples; b++)
         for (int i = 0; i < N_STATES; i++)
-            copy(n, i < N_CARRY ? work->g_carry + (b * N_CARRY + i) * width : work->g_last + b * width,
+            copy_out(n, i < N_CARRY ? work->g_carry + (b * N_CARRY + i) * width : work->g_last + b * width,
                  call->g_carry[i] + (start + b) * n);
 }
 

@@ -38,10 +38,10 @@ static void forward_sample(const neuron_forward_call *call, ForwardWork *work, c
     real *next[N_CARRY], *out[N_OUTPUTS], *event[N_EVENTS], *last = state + N_CARRY * width;
     if (call->checkpoints && t % CHUNK == 0)
         for (int i = 0; i < N_STATES; i++)
-            copy(n, state + i * width, call->checkpoints + (t / CHUNK * N_STATES + i) * row + lane);
+            copy_out(n, state + i * width, call->checkpoints + (t / CHUNK * N_STATES + i) * row + lane);
     for (int i = 0; i < N_INPUTS; i++) {
         x[i] = work->input + i * width;
-        copy(n, call->inputs[i] + t * call->input_step[i] + lane, work->input + i * width);
+        copy_in(n, call->inputs[i] + t * call->input_step[i] + lane, work->input + i * width);
     }
     add_drive(call->bias, n, last, columns, width, work->active, work->input + RECURRENT_INPUT * width);
     for (int i = 0; i < N_CARRY; i++)
@@ -52,7 +52,7 @@ static void forward_sample(const neuron_forward_call *call, ForwardWork *work, c
         event[i] = EVENT_OUTPUT[i] < 0 ? work->event + i * width : out[EVENT_OUTPUT[i]];
     step(width, work->coefficients, x, (const real *const *)next, next, out, event);
     for (int i = 0; i < N_OUTPUTS; i++)
-        copy(n, out[i], call->outputs[i] + t * row + lane);
+        copy_out(n, out[i], call->outputs[i] + t * row + lane);
     for (int i = 0; call->bits && i < N_EVENTS; i++)
         pack(n, event[i], call->bits + ((t * N_EVENTS + i) * call->samples + sample) * words);
 }
@@ -64,7 +64,11 @@ static void forward_block(const neuron_forward_call *call, ForwardWork *work, co
     for (int64_t b = 0; b < samples; b++)
         for (int i = 0; i < N_STATES; i++)
             copy_padded(n, call->carry[i] + (first + b) * n, work->state + (b * N_STATES + i) * width);
-    for (int64_t t = 0; t < call->steps; t++)
+    for (int64_t t = 0; t < call->steps; t++) {
+        for (int i = 0; i < N_INPUTS && t + AHEAD < call->steps; i++)
+            prefetch(samples * n, call->inputs[i] + (t + AHEAD) * call->input_step[i] + first * n);
+        for (int i = 0; i < N_OUTPUTS && t + AHEAD < call->steps; i++)
+            prefetch_to_write(samples * n, call->outputs[i] + (t + AHEAD) * row + first * n);
         for (int64_t b = 0; b < samples; b++) {
             if (call->lengths && t >= call->lengths[first + b])
                 for (int i = 0; i < N_OUTPUTS; i++)
@@ -72,9 +76,10 @@ static void forward_block(const neuron_forward_call *call, ForwardWork *work, co
             else
                 forward_sample(call, work, columns, work->state + b * N_STATES * width, first + b, t);
         }
+    }
     for (int64_t b = 0; b < samples; b++)
         for (int i = 0; i < N_STATES; i++)
-            copy(n, work->state + (b * N_STATES + i) * width, call->last_carry[i] + (first + b) * n);
+            copy_out(n, work->state + (b * N_STATES + i) * width, call->last_carry[i] + (first + b) * n);
 }
 
 static int forward_blocks(const neuron_forward_call *call, const real *columns, int64_t lo, int64_t hi)
