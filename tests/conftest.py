@@ -1,0 +1,16 @@
+"""Settings of all tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from neuroode._errors import Unsupported
+from neuroode.solvers.native.compiler import find_compiler
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without a C compiler the programs run in torch, which warns; only there the warning is no error."""
+    try:
+        find_compiler()
+    except Unsupported:
+        config.addinivalue_line("filterwarnings", "ignore:no fast kernel:RuntimeWarning")
