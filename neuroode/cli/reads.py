@@ -81,7 +81,7 @@ class Names:
         held = ", held over the step" if flow else ""
         if after:
             return "after this step's resets"
-        if self.whole_sequence & set(ref.indices):
+        if name not in self.tables and self.whole_sequence & set(ref.indices):
             return "every step, later ones too"
         if lag(ref):
             return self._past(name, lag(ref)) + held

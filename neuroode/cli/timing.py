@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import zip_longest
 
-from neuroode.cli.reads import Names, Read, at_once, full_name, lag
+from neuroode.cli.reads import Names, Read, at_once, direct, full_name, lag
 from neuroode.cli.table import table
 from neuroode.expr.nodes import Cond, Expr
 from neuroode.expr.show import show
@@ -27,10 +27,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The stages of a step in their order; `prologue` names what is computed once per call."""
+    """The stages of a step in their order; `prologue` names what is computed once per call.
+
+    `notes` says where a step may depend on later ones.
+    """
 
     stages: tuple[Stage, ...]
     prologue: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def timing(spec: NeuronSpec) -> Timing:
@@ -42,7 +46,20 @@ def timing(spec: NeuronSpec) -> Timing:
     last = Stage("outputs", tuple(name for name, _ in spec.outputs), outputs)
     kept = Stage("carry out", tuple(f"after({x})" for x in names.states))
     prologue = tuple(d for d, reads in names.inside.items() if not reads)
-    return Timing((Stage("carry in", carried), *stages, last, kept), prologue)
+    shown = (Stage("carry in", carried), *stages, last, kept)
+    return Timing(tuple(stage for stage in shown if stage.values), prologue, _notes(names))
+
+
+def _notes(names: Names) -> tuple[str, ...]:
+    wide = sorted(names.whole_sequence & {i for e in names.spec.equations for i in _indices(e.rhs)})
+    notes = [f"not causal: index {axis} runs over the whole sequence, so carry must be None" for axis in wide]
+    external = [name for name, kind in names.spec.operators if kind == "external"]
+    notes += [f"operator {name}: not causal if it mixes steps, as a normalisation over time does" for name in external]
+    return tuple(notes)
+
+
+def _indices(expression: Expr) -> set[str]:
+    return {str(index) for ref, _ in direct(expression) for index in ref.indices}
 
 
 def _buffers(names: Names) -> tuple[str, ...]:
@@ -152,6 +169,7 @@ def render(times: Timing) -> str:
     parts = [_line(times.stages), table(("in", "reads", "through", "meaning"), rows, indent="  ")]
     if times.prologue:
         parts.append(f"  once per call, from parameters and dt: {', '.join(times.prologue)}")
+    parts += [f"  {note}" for note in times.notes]
     return "\n\n".join(parts)
 
 

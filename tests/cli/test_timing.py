@@ -98,6 +98,25 @@ def test_second_order_states() -> None:
     assert meaning(times, "output y", "t") == "(step+1)*dt"
 
 
+def test_what_reads_later_steps_is_said() -> None:
+    text = """
+neuron: psn
+axes: {tau: time}
+horizon: 8
+parameters: {W: {init: "normal(0, 1)", per: [tau, time]}}
+inputs: {x: current}
+operators: {norm: external}
+equations: h = norm(sum_tau(W[tau, t]*x[tau]))
+spike: h > 1
+"""
+    times = of(text)
+    assert [title for title, _ in order(times)] == ["guard", "outputs"]
+    assert meaning(times, "guard of s", "x[tau]") == "every step, later ones too"
+    assert meaning(times, "guard of s", "W[tau, t]") == "the table's entry of this step"
+    assert times.notes[0].startswith("not causal: index tau runs over the whole sequence")
+    assert times.notes[1].startswith("operator norm")
+
+
 def test_a_long_chain_of_definitions_is_no_trouble() -> None:
     chain = "\n".join(f"  b_{k} = b_{k - 1} + b_{k - 1}" for k in range(1, 1500))
     times = of(f"neuron: n\nequations: |\n  b_0 = v\n{chain}\n  dv/dt = -b_1499\noutputs: v\n")
