@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except NeuroodeError as error:
         return _fail(str(error), 2)
+    except RecursionError:  # a bound of the stages that recurse; the reader itself has none
+        return _fail("the model nests its definitions or sums too deeply", 2)
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     return status
