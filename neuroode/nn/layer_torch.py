@@ -173,11 +173,10 @@ class NeuronLayer(torch.nn.Module):
             what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
             raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
         for name, value in carry.items():
-            found = tuple(value.shape), value.dtype, value.device
-            wanted = shape, self._like.dtype, self._like.device
+            found, wanted = ((s, x.dtype, str(x.device)) for s, x in ((tuple(value.shape), value), (shape, self._like)))
             if found != wanted:
                 raise RunError(
-                    f"carry '{name}' is {found[0]} {found[1]} on {found[2]}, expected {wanted[0]} {wanted[1]} on {wanted[2]}",
+                    f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, wanted))}",
                     hint="the batch changed? pass carry=None to start afresh",
                 )
 
