@@ -14,6 +14,7 @@ from neuroode.program.types import Adjoint, Assign, Program
 from neuroode.solvers.native import select, text
 
 CHUNK = 32  # steps between checkpoints
+BLOCK = 8  # samples that a recurrent kernel works on together
 HISTORY = 256 * 1024  # bytes of states that the reverse of a chunk may hold: they should stay in the second cache
 
 
@@ -81,6 +82,7 @@ def _recurrent_constants(program: Program, adjoint: Adjoint, recurrent: tuple[st
     index = _output_index(program, output)
     events = [event_output(program, e.name) for e in program.events]
     return {
+        "BLOCK": BLOCK,
         "RECURRENT_INPUT": program.inputs.index(source),
         "RECURRENT_OUTPUT": index,
         "RECURRENT_EVENT": events.index(index) if index in events else -1,
@@ -109,7 +111,6 @@ def _constants(program: Program, adjoint: Adjoint, dtype: str, recurrent: tuple[
     read = {x for a in adjoint.assigns for x in a.args}
     counts["REVERSE_READS_EVENTS"] = int(any(x.startswith("e.") for x in read))
     if recurrent:
-        counts["REVERSE_READS_INPUTS"] = int(any(x.startswith("x.") for x in read))
         counts |= _recurrent_constants(program, adjoint, recurrent)
     else:
         counts |= {"LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry))))}

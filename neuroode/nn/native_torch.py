@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.emit.c import CHUNK, c_name, emit_c, lanes_of_tile
+from neuroode.emit.c import BLOCK, CHUNK, c_name, emit_c, lanes_of_tile
 from neuroode.program.types import Adjoint, Program
 from neuroode.solvers.native import cache_bytes, load, prefer_huge_pages
 
@@ -373,7 +373,7 @@ def _allocate(
 def _bit_words(kernel: Kernel, samples: int, neurons: int, by_sample: bool) -> int:
     """Words in a row of event bits; mirrors the tiles of the C frame, each of which starts a new word."""
     if kernel.recurrent:
-        return samples * (-(-neurons // 64))
+        return -(-samples // BLOCK) * -(-BLOCK * neurons // 64)
     if neurons > kernel.lanes:
         tiles = samples * (-(-neurons // kernel.lanes))
     else:

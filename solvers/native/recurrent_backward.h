@@ -1,280 +1,272 @@
-/* Rows of one sample before one step: its carry, its last output, and its driven input where the reverse reads it. */
+/* Rows of a block before one step: its carry, its last output, and its driven input where the reverse reads it. */
 enum { HISTORY_ROWS = N_STATES + KEEP_DRIVE };
 
-/* Sums of a slot: over its blocks in double precision. */
+/* Sums of a slot over its blocks, in double precision. */
 typedef struct {
-    double *coefficients; /* N_TRAINED rows */
-    double *bias;
-    double *weights;      /* [before][after] */
+    double *coefficients; /* N_TRAINED x neurons */
+    double *bias;         /* neurons */
+    double *weights;      /* [before][after], padded rows */
 } Sums;
 
 /* What a slot holds during the backward pass. */
 typedef struct {
     real *memory;
-    real *history; /* CHUNK x BLOCK x HISTORY_ROWS rows */
-    real *input;   /* N_INPUTS rows */
-    real *event;   /* N_EVENTS rows */
-    real *output;  /* N_OUTPUTS rows: what nobody reads */
-    real *g_out;   /* N_OUTPUTS rows */
-    real *g_input; /* N_INPUTS rows */
-    real *g_carry; /* BLOCK x N_CARRY rows */
-    real *g_last;  /* BLOCK rows: cotangents of the last outputs */
-    real *g_before; /* the same, one step earlier */
-    real *delta;   /* BLOCK rows: cotangents of the driven inputs */
-    real *sums;    /* N_TRAINED rows */
-    real *bias;    /* 1 row */
-    real *weights; /* neurons rows: [before][after] */
-    real *rows;    /* N_COEFFICIENTS rows */
-    int32_t *active;
+    real *history;  /* CHUNK x HISTORY_ROWS rows */
+    real *start;    /* 1 row: the driven input without what comes back */
+    real *driven;   /* 1 row */
+    real *event;    /* N_EVENTS rows */
+    real *output;   /* 1 row that nobody reads */
+    real *g_out;    /* 1 row: cotangents of the output that is fed back */
+    real *g_last;   /* 1 row: what the next step sent back to it */
+    real *g_before; /* 1 row: the same, one step earlier */
+    real *none;     /* 1 row of zeros */
+    real *g_input;  /* N_INPUTS rows, for inputs whose cotangents nobody wants, and the driven one */
+    real *g_carry;  /* N_CARRY rows, and N_TRAINED rows of sums behind them */
+    real *ended;    /* the same: what the samples that have ended keep */
+    real *sum_bias; /* 1 row */
+    real *bias;     /* 1 row */
+    real *rows;     /* N_COEFFICIENTS rows */
+    real *weights;  /* [before][after], padded rows */
+    Active active;
     const real *coefficients[N_COEFFICIENTS];
 } BackwardWork;
 
 static int backward_work(const neuron_backward_call *call, BackwardWork *work)
 {
-    const int64_t n = call->neurons, width = padded(n);
-    struct { real **place; int64_t rows; } parts[] = {
-        {&work->history, CHUNK * BLOCK * HISTORY_ROWS}, {&work->input, N_INPUTS}, {&work->event, N_EVENTS},
-        {&work->output, MAX(N_OUTPUTS, 1)}, {&work->g_out, N_OUTPUTS}, {&work->g_input, N_INPUTS},
-        {&work->g_carry, BLOCK * N_CARRY}, {&work->g_last, BLOCK}, {&work->g_before, BLOCK}, {&work->delta, BLOCK},
-        {&work->sums, N_TRAINED}, {&work->bias, 1}, {&work->weights, n}, {&work->rows, N_COEFFICIENTS},
+    const int64_t n = call->neurons;
+    const Part parts[] = {
+        {&work->history, CHUNK * HISTORY_ROWS}, {&work->start, 1}, {&work->driven, 1}, {&work->event, N_EVENTS},
+        {&work->output, 1}, {&work->g_out, 1}, {&work->g_last, 1}, {&work->g_before, 1}, {&work->none, 1},
+        {&work->g_input, N_INPUTS}, {&work->g_carry, N_CARRY + N_TRAINED}, {&work->ended, N_CARRY + N_TRAINED},
+        {&work->sum_bias, 1}, {&work->bias, 1}, {&work->rows, N_COEFFICIENTS},
+        {&work->weights, (n * padded(n) + row_length(n) - 1) / row_length(n)},
     };
-    const int count = sizeof parts / sizeof *parts;
-    int64_t rows = 0;
-    for (int i = 0; i < count; i++)
-        rows += parts[i].rows;
-    work->memory = lines((size_t)(rows * width) * sizeof(real) + (size_t)width * sizeof(int32_t));
+    work->memory = cut(parts, sizeof parts / sizeof *parts, n, &work->active);
     if (!work->memory)
         return 1;
-    real *next = work->memory;
-    for (int i = 0; i < count; i++) {
-        *parts[i].place = next;
-        next += parts[i].rows * width;
-    }
-    work->active = (int32_t *)next;
-    zero(N_INPUTS * width, work->input);
-    zero(N_OUTPUTS * width, work->g_out);
-    pad_coefficients(n, call->coefficients, work->rows, work->coefficients);
+    if (call->bias)
+        repeat(n, call->bias, work->bias);
+    repeat_coefficients(n, call->coefficients, work->rows, work->coefficients);
     return 0;
 }
 
-static real *history_of(const BackwardWork *work, int64_t width, int64_t k, int64_t b)
-{
-    return work->history + (k * BLOCK + b) * HISTORY_ROWS * width;
-}
+/* A block of samples, and the caller's numbers that belong to it. */
+typedef struct {
+    int64_t index, samples, lanes;
+    int64_t first;          /* its first lane in a row of samples*neurons lanes */
+    const int64_t *lengths; /* of its samples, or NULL */
+} Block;
 
 /* The events of step t; that which is fed back goes to the row `output`. */
-static void read_events(const neuron_backward_call *call, BackwardWork *work, int64_t width, int64_t sample, int64_t t,
-                        real *output, const real **event)
+static void read_events(const neuron_backward_call *call, BackwardWork *work, const Block *block, int64_t t, real *output,
+                        const real **event)
 {
-    const int64_t words = (call->neurons + 63) / 64;
+    const int64_t words = words_of_block(call->neurons), blocks = (call->samples + BLOCK - 1) / BLOCK;
     for (int i = 0; i < N_EVENTS; i++) {
-        real *row = i == RECURRENT_EVENT ? output : work->event + i * width;
-        unpack(call->neurons, call->bits + ((t * N_EVENTS + i) * call->samples + sample) * words, row);
+        real *row = i == RECURRENT_EVENT ? output : work->event + i * row_length(call->neurons);
+        unpack(block->lanes, call->bits + ((t * N_EVENTS + i) * blocks + block->index) * words, row);
         event[i] = row;
     }
 }
 
-static void read_inputs(const neuron_backward_call *call, BackwardWork *work, int64_t width, int64_t sample, int64_t t,
-                        const real **x)
+/* Step t again, from the row `now` of the history: its driven input and, unless it is the last, what stood after it. */
+static void replay_step(const neuron_backward_call *call, BackwardWork *work, const Block *block, const real *columns,
+                        real *now, int64_t t, int is_last)
 {
-    for (int i = 0; i < N_INPUTS; i++) {
-        x[i] = work->input + i * width;
-        copy_in(call->neurons, call->inputs[i] + t * call->input_step[i] + sample * call->neurons, work->input + i * width);
-    }
-}
-
-/* Step t of one sample again: what stood before it and, unless it is the last of the chunk, what stood after. */
-static void replay_sample(const neuron_backward_call *call, BackwardWork *work, const real *columns, int64_t sample,
-                          real *now, int64_t t, int is_last)
-{
-    const int64_t width = padded(call->neurons);
+    const int64_t n = call->neurons, length = row_length(n);
     const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS];
-    real *next[N_CARRY], *out[N_OUTPUTS], *after = now + BLOCK * HISTORY_ROWS * width;
-    real *driven = work->input + RECURRENT_INPUT * width;
-    read_inputs(call, work, width, sample, t, x);
-    add_drive(call->bias, call->neurons, now + N_CARRY * width, columns, width, work->active, driven);
-    if (KEEP_DRIVE)
-        copy_in(width, driven, now + N_STATES * width);
+    real *next[N_CARRY], *out[N_OUTPUTS], *after = now + HISTORY_ROWS * length;
+    real *driven = KEEP_DRIVE ? now + N_STATES * length : work->driven;
+    for (int i = 0; i < N_INPUTS; i++)
+        x[i] = call->inputs[i] + t * call->input_step[i] + block->first;
+    drive(block->samples, n, x[RECURRENT_INPUT], work->bias, now + N_CARRY * length, columns, &work->active, work->start,
+          driven);
     if (is_last)
         return;
-    read_events(call, work, width, sample, t, after + N_CARRY * width, event);
+    x[RECURRENT_INPUT] = driven;
+    read_events(call, work, block, t, after + N_CARRY * length, event);
     for (int i = 0; i < N_CARRY; i++) {
-        state[i] = now + i * width;
-        next[i] = after + i * width;
+        state[i] = now + i * length;
+        next[i] = after + i * length;
     }
     for (int i = 0; i < N_OUTPUTS; i++)
-        out[i] = i == RECURRENT_OUTPUT ? after + N_CARRY * width : work->output + i * width;
-    replay(width, work->coefficients, x, state, event, next, out);
+        out[i] = i == RECURRENT_OUTPUT ? after + N_CARRY * length : work->output;
+    replay(block->lanes, work->coefficients, x, state, event, next, out);
+    if (block->lengths)
+        copy_ended(block->lengths, block->samples, n, t, N_STATES, now, after);
 }
 
-/* Steps first..stop-1 of a block: afterwards history[t - first] is what stood before step t. */
-static void replay_block(const neuron_backward_call *call, BackwardWork *work, const real *columns, int64_t start,
-                         int64_t samples, int64_t first, int64_t stop)
+/* Steps first..stop-1: afterwards row t - first of the history is what stood before step t. */
+static void replay_chunk(const neuron_backward_call *call, BackwardWork *work, const Block *block, const real *columns,
+                         int64_t first, int64_t stop)
 {
-    const int64_t n = call->neurons, width = padded(n), row = call->samples * n;
-    for (int64_t b = 0; b < samples; b++)
-        for (int i = 0; i < N_STATES; i++)
-            copy_padded(n, call->checkpoints + (first / CHUNK * N_STATES + i) * row + (start + b) * n,
-                        history_of(work, width, 0, b) + i * width);
+    const int64_t length = row_length(call->neurons), row = call->samples * call->neurons;
+    for (int i = 0; i < N_STATES; i++)
+        copy(block->lanes, call->checkpoints + (first / CHUNK * N_STATES + i) * row + block->first,
+             work->history + i * length);
     for (int64_t t = first; t + !KEEP_DRIVE < stop; t++) {
-        for (int i = 0; i < N_INPUTS && t + AHEAD < stop; i++)
-            prefetch(samples * n, call->inputs[i] + (t + AHEAD) * call->input_step[i] + start * n);
-        for (int64_t b = 0; b < samples; b++)
-            if (!call->lengths || t < call->lengths[start + b])
-                replay_sample(call, work, columns, start + b, history_of(work, width, t - first, b), t, t + 1 == stop);
+        for (int i = 0; i < N_INPUTS; i++)
+            prefetch(block->lanes, call->inputs[i] + MIN(t + AHEAD, stop - 1) * call->input_step[i] + block->first);
+        replay_step(call, work, block, columns, work->history + (t - first) * HISTORY_ROWS * length, t, t + 1 == stop);
     }
 }
 
-/* Cotangents of one sample's outputs at step t: the caller's, and what the next step sent back to the last output. */
-static void read_cotangents(const neuron_backward_call *call, BackwardWork *work, int64_t width, int64_t sample,
-                            const real *g_last, int64_t t, const real **g_out)
+/* Cotangents of the outputs of step t: the caller's, and for the one fed back also what the next step sent. */
+static void read_cotangents(const neuron_backward_call *call, BackwardWork *work, const Block *block, int64_t t,
+                            const real **g_out)
 {
     for (int i = 0; i < N_OUTPUTS; i++) {
-        real *row = work->g_out + i * width;
-        g_out[i] = row;
-        if (call->g_outputs[i])
-            copy_in(call->neurons, call->g_outputs[i] + t * call->g_output_step[i] + sample * call->neurons, row);
-        else
-            zero(width, row);
-        if (i == RECURRENT_OUTPUT)
-            for (int64_t j = 0; j < width; j++)
-                row[j] += g_last[j];
+        const real *given = call->g_outputs[i];
+        g_out[i] = given ? given + t * call->g_output_step[i] + block->first : work->none;
+        if (given)
+            prefetch(block->lanes, given + MAX(t - AHEAD, 0) * call->g_output_step[i] + block->first);
     }
+    const real *given = g_out[RECURRENT_OUTPUT], *sent = work->g_last;
+    real *sum = work->g_out;
+    SIMD
+    for (int64_t j = 0; j < block->lanes; j++)
+        sum[j] = given[j] + sent[j];
+    g_out[RECURRENT_OUTPUT] = sum;
 }
 
-static void reverse_sample(const neuron_backward_call *call, BackwardWork *work, int64_t sample, int64_t b, int64_t first,
-                           int64_t t)
+/* The caller's cotangents of the inputs of step t. */
+static void write_cotangents(const neuron_backward_call *call, const Block *block, int64_t t, const real *delta)
 {
-    const int64_t n = call->neurons, width = padded(n), row = call->samples * n;
-    const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS], *g_out[N_OUTPUTS];
-    real *g_carry[N_CARRY], *g_input[N_INPUTS], *sums[N_TRAINED];
-    real *now = history_of(work, width, t - first, b), *delta = work->delta + b * width;
-    if (REVERSE_READS_INPUTS && N_INPUTS > KEEP_DRIVE)
-        read_inputs(call, work, width, sample, t, x);
-    if (KEEP_DRIVE)
-        x[RECURRENT_INPUT] = now + N_STATES * width;
-    if (REVERSE_READS_EVENTS)
-        read_events(call, work, width, sample, t, work->output, event);
-    read_cotangents(call, work, width, sample, work->g_last + b * width, t, g_out);
-    for (int i = 0; i < N_CARRY; i++) {
-        state[i] = now + i * width;
-        g_carry[i] = work->g_carry + (b * N_CARRY + i) * width;
-    }
-    for (int i = 0; i < N_INPUTS; i++)
-        g_input[i] = i == RECURRENT_INPUT ? delta : work->g_input + i * width;
-    for (int i = 0; i < N_TRAINED; i++)
-        sums[i] = work->sums + i * width;
-    reverse(width, work->coefficients, x, state, event, g_out, g_carry, g_input, sums);
-    for (int i = 0; i < N_INPUTS; i++)
-        if (call->g_inputs[i])
-            copy_out(n, g_input[i], call->g_inputs[i] + t * row + sample * n);
-    const real *last = now + N_CARRY * width;
-    const int64_t count = find_active(n, last, work->active);
-    add_to_active_rows(count, work->active, last, work->weights, width, delta);
-    for (int64_t j = 0; call->g_bias && j < width; j++)
-        work->bias[j] += delta[j];
-}
-
-/* One step of a block: every sample's reverse, then what their inputs' cotangents send back through the weights. */
-static void reverse_block_step(const neuron_backward_call *call, BackwardWork *work, const real *rows, int64_t block,
-                               int64_t samples, int64_t first, int64_t t)
-{
-    const int64_t n = call->neurons, width = padded(n), start = block * BLOCK, row = call->samples * n;
-    for (int i = 0; i < N_OUTPUTS && t >= first + AHEAD; i++)
-        if (call->g_outputs[i])
-            prefetch(samples * n, call->g_outputs[i] + (t - AHEAD) * call->g_output_step[i] + start * n);
-    for (int i = 0; i < N_INPUTS && t >= AHEAD; i++)
-        if (call->g_inputs[i])
-            prefetch_to_write(samples * n, call->g_inputs[i] + (t - AHEAD) * row + start * n);
-    for (int64_t b = 0; b < samples; b++) {
-        if (!call->lengths || t < call->lengths[start + b]) {
-            reverse_sample(call, work, start + b, b, first, t);
+    const int64_t row = call->samples * call->neurons;
+    for (int i = 0; i < N_INPUTS; i++) {
+        if (!call->g_inputs[i])
             continue;
-        }
-        zero(width, work->delta + b * width);
-        for (int i = 0; i < N_INPUTS; i++)
-            if (call->g_inputs[i])
-                zero(n, call->g_inputs[i] + t * row + (start + b) * n);
+        real *to = call->g_inputs[i] + t * row + block->first;
+        prefetch_to_write(block->lanes, t < AHEAD ? to : to - AHEAD * row);
+        if (i == RECURRENT_INPUT)
+            copy(block->lanes, delta, to);
+        else if (block->lengths)
+            zero_ended(block->lengths, block->samples, call->neurons, t, to);
     }
-    product(samples, n, work->delta, rows, width, work->g_before);
-    for (int64_t b = 0; call->lengths && b < samples; b++)
-        if (t >= call->lengths[start + b])
-            copy_in(width, work->g_last + b * width, work->g_before + b * width);
+}
+
+/* The gradients of weights and bias: what was active before step t, times the cotangents of the driven input. */
+static void add_weights(const neuron_backward_call *call, BackwardWork *work, const Block *block, const real *last,
+                        const real *delta)
+{
+    const int64_t n = call->neurons;
+    find_active(block->samples, n, last, &work->active);
+    for (int64_t b = 0; b < block->samples; b++) {
+        const int32_t start = work->active.start[b], count = work->active.start[b + 1] - start;
+        add_to_active_rows(count, work->active.index + start, last + b * n, work->weights, padded(n), delta + b * n);
+    }
+    real *sum = work->sum_bias;
+    if (call->g_bias) {
+        SIMD
+        for (int64_t j = 0; j < block->lanes; j++)
+            sum[j] += delta[j];
+    }
+}
+
+/* One step: the reverse of its samples, then what their inputs' cotangents send back through the weights. */
+static void reverse_step(const neuron_backward_call *call, BackwardWork *work, const Block *block, const real *rows,
+                         real *now, int64_t t)
+{
+    const int64_t n = call->neurons, length = row_length(n), row = call->samples * n, kept = N_CARRY + N_TRAINED;
+    const real *x[N_INPUTS], *state[N_CARRY], *event[N_EVENTS], *g_out[N_OUTPUTS];
+    real *g_carry[N_CARRY], *g_input[N_INPUTS], *sums[N_TRAINED], *delta = work->g_input + RECURRENT_INPUT * length;
+    for (int i = 0; i < N_INPUTS; i++) {
+        const int given = i != RECURRENT_INPUT && call->g_inputs[i];
+        x[i] = i == RECURRENT_INPUT ? now + N_STATES * length : call->inputs[i] + t * call->input_step[i] + block->first;
+        g_input[i] = given ? call->g_inputs[i] + t * row + block->first : work->g_input + i * length;
+    }
+    if (REVERSE_READS_EVENTS)
+        read_events(call, work, block, t, work->output, event);
+    read_cotangents(call, work, block, t, g_out);
+    for (int i = 0; i < N_CARRY; i++) {
+        state[i] = now + i * length;
+        g_carry[i] = work->g_carry + i * length;
+    }
+    for (int i = 0; i < N_TRAINED; i++)
+        sums[i] = work->g_carry + (N_CARRY + i) * length;
+    if (block->lengths)
+        copy_ended(block->lengths, block->samples, n, t, kept, work->g_carry, work->ended);
+    reverse(block->lanes, work->coefficients, x, state, event, g_out, g_carry, g_input, sums);
+    if (block->lengths) {
+        copy_ended(block->lengths, block->samples, n, t, kept, work->ended, work->g_carry);
+        zero_ended(block->lengths, block->samples, n, t, delta);
+    }
+    write_cotangents(call, block, t, delta);
+    add_weights(call, work, block, now + N_CARRY * length, delta);
+    product(block->samples, n, delta, rows, work->g_before);
+    if (block->lengths)
+        copy_ended(block->lengths, block->samples, n, t, 1, work->g_last, work->g_before);
     real *swap = work->g_last;
     work->g_last = work->g_before;
     work->g_before = swap;
 }
 
-/* Row sums of a chunk, in double precision. */
-static void add_sums(BackwardWork *work, int64_t width, const Sums *sums)
+/* The sums of a chunk, in double precision. */
+static void add_sums(const neuron_backward_call *call, BackwardWork *work, const Block *block, const Sums *sums)
 {
-    for (int64_t j = 0; j < N_TRAINED * width; j++)
-        sums->coefficients[j] += work->sums[j];
-    for (int64_t j = 0; j < width; j++)
-        sums->bias[j] += work->bias[j];
-    zero(N_TRAINED * width, work->sums);
-    zero(width, work->bias);
+    const int64_t n = call->neurons, length = row_length(n);
+    for (int i = 0; i <= N_TRAINED; i++) {
+        real *row = i < N_TRAINED ? work->g_carry + (N_CARRY + i) * length : work->sum_bias;
+        double *sum = i < N_TRAINED ? sums->coefficients + i * n : sums->bias;
+        for (int64_t b = 0; b < block->samples; b++)
+            for (int64_t j = 0; j < n; j++)
+                sum[j] += row[b * n + j];
+        zero(length, row);
+    }
 }
 
-static void backward_block(const neuron_backward_call *call, BackwardWork *work, const real *columns, const real *rows,
-                           int64_t block, const Sums *sums)
+static void backward_block(const neuron_backward_call *call, BackwardWork *work, const Block *block, const real *columns,
+                           const real *rows, const Sums *sums)
 {
-    const int64_t n = call->neurons, width = padded(n), start = block * BLOCK;
-    const int64_t samples = MIN(BLOCK, call->samples - start);
-    zero(BLOCK * N_CARRY * width, work->g_carry);
-    zero(BLOCK * width, work->g_last);
-    zero(n * width, work->weights);
-    zero(N_TRAINED * width, work->sums);
-    zero(width, work->bias);
-    for (int64_t b = 0; b < samples; b++)
-        for (int i = 0; i < N_STATES; i++)
-            if (call->g_last_carry[i])
-                copy_in(n, call->g_last_carry[i] + (start + b) * n,
-                     i < N_CARRY ? work->g_carry + (b * N_CARRY + i) * width : work->g_last + b * width);
+    const int64_t n = call->neurons, length = row_length(n);
+    zero(n * padded(n), work->weights);
+    for (int i = 0; i < N_STATES; i++) {
+        real *row = i < N_CARRY ? work->g_carry + i * length : work->g_last;
+        zero(length, row);
+        if (call->g_last_carry[i])
+            copy(block->lanes, call->g_last_carry[i] + block->first, row);
+    }
     for (int64_t first = (call->steps - 1) / CHUNK * CHUNK; call->steps && first >= 0; first -= CHUNK) {
         const int64_t stop = MIN(first + CHUNK, call->steps);
-        replay_block(call, work, columns, start, samples, first, stop);
+        replay_chunk(call, work, block, columns, first, stop);
         for (int64_t t = stop - 1; t >= first; t--)
-            reverse_block_step(call, work, rows, block, samples, first, t);
-        add_sums(work, width, sums);
+            reverse_step(call, work, block, rows, work->history + (t - first) * HISTORY_ROWS * length, t);
+        add_sums(call, work, block, sums);
     }
-    for (int64_t j = 0; j < n * width; j++)
+    for (int64_t j = 0; j < n * padded(n); j++)
         sums->weights[j] += work->weights[j];
-    for (int64_t b = 0; b < samples; b++)
-        for (int i = 0; i < N_STATES; i++)
-            copy_out(n, i < N_CARRY ? work->g_carry + (b * N_CARRY + i) * width : work->g_last + b * width,
-                 call->g_carry[i] + (start + b) * n);
+    for (int i = 0; i < N_STATES; i++)
+        copy(block->lanes, i < N_CARRY ? work->g_carry + i * length : work->g_last, call->g_carry[i] + block->first);
 }
 
 /* The blocks slot, slot + slots, ... in this order. */
-static int backward_slot(const neuron_backward_call *call, const real *columns, const real *rows, int64_t blocks,
-                         int64_t slot, int64_t slots, const Sums *sums)
+static int backward_slot(const neuron_backward_call *call, const real *columns, const real *rows, int64_t slot,
+                         int64_t slots, const Sums *sums)
 {
     BackwardWork work;
     if (backward_work(call, &work))
         return 1;
     const unsigned old = denormals_off();
-    for (int64_t block = slot; block < blocks; block += slots)
-        backward_block(call, &work, columns, rows, block, sums + slot);
+    for (int64_t i = slot; i * BLOCK < call->samples; i += slots) {
+        const int64_t samples = MIN(BLOCK, call->samples - i * BLOCK);
+        const Block block = {i, samples, samples * call->neurons, i * BLOCK * call->neurons,
+                             call->lengths ? call->lengths + i * BLOCK : NULL};
+        backward_block(call, &work, &block, columns, rows, sums + slot);
+    }
     denormals_restore(old);
     free(work.memory);
     return 0;
 }
 
 /* The sums of the slots, in their order. */
-static void add_slots(const neuron_backward_call *call, int64_t slots, const Sums *sums)
+static void add_slots(const neuron_backward_call *call, int64_t slots, int64_t size, double *memory, const Sums *sums)
 {
     const int64_t n = call->neurons, width = padded(n);
-    for (int64_t s = 1; s < slots; s++) {
-        for (int64_t j = 0; j < N_TRAINED * width; j++)
-            sums->coefficients[j] += sums[s].coefficients[j];
-        for (int64_t j = 0; j < width; j++)
-            sums->bias[j] += sums[s].bias[j];
-        for (int64_t j = 0; j < n * width; j++)
-            sums->weights[j] += sums[s].weights[j];
-    }
+    for (int64_t s = 1; s < slots; s++)
+        for (int64_t j = 0; j < size; j++)
+            memory[j] += memory[s * size + j];
     for (int k = 0; k < N_TRAINED; k++) {
-        const double *sum = sums->coefficients + k * width;
+        const double *sum = sums->coefficients + k * n;
         double total = 0;
         for (int64_t j = 0; j < n; j++) {
             total += sum[j];
@@ -293,7 +285,8 @@ static int backward_of_nothing(const neuron_backward_call *call)
 {
     const int64_t n = call->neurons;
     zero(n * n, call->g_weights);
-    zero(call->g_bias ? n : 0, call->g_bias);
+    if (call->g_bias)
+        zero(n, call->g_bias);
     for (int k = 0; k < N_TRAINED; k++)
         zero(TRAINED_PER_NEURON[k] ? n : 1, call->g_coefficients[k]);
     return 0;
@@ -304,29 +297,29 @@ int neuron_backward(const neuron_backward_call *call)
 {
     if (call->samples == 0 || call->neurons == 0)
         return backward_of_nothing(call);
-    const int64_t n = call->neurons, width = padded(n), blocks = (call->samples + BLOCK - 1) / BLOCK;
+    const int64_t n = call->neurons, blocks = (call->samples + BLOCK - 1) / BLOCK;
     const int64_t slots = MIN(SLOTS, blocks), threads = MIN(call->threads, slots);
-    const int64_t size = (N_TRAINED + 1 + n) * width; /* of a slot's sums */
+    const int64_t size = (N_TRAINED + 1 + padded(n)) * n; /* of a slot's sums */
     real *columns = padded_matrix(n, call->weights, 1), *rows = padded_matrix(n, call->weights, 0);
     double *memory = calloc((size_t)(slots * size), sizeof *memory);
     int failed = !columns || !rows || !memory;
     Sums sums[SLOTS];
     for (int64_t s = 0; !failed && s < slots; s++) {
         double *start = memory + s * size;
-        sums[s] = (Sums){start, start + N_TRAINED * width, start + (N_TRAINED + 1) * width};
+        sums[s] = (Sums){start, start + N_TRAINED * n, start + (N_TRAINED + 1) * n};
     }
 #if defined(_OPENMP)
     if (!failed && threads > 1) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(|| : failed)
         for (int64_t s = 0; s < slots; s++)
-            failed = failed || backward_slot(call, columns, rows, blocks, s, slots, sums);
+            failed = failed || backward_slot(call, columns, rows, s, slots, sums);
     }
 #endif
     if (!PARALLEL || threads <= 1)
         for (int64_t s = 0; !failed && s < slots; s++)
-            failed = backward_slot(call, columns, rows, blocks, s, slots, sums);
+            failed = backward_slot(call, columns, rows, s, slots, sums);
     if (!failed)
-        add_slots(call, slots, sums);
+        add_slots(call, slots, size, memory, sums);
     free(columns);
     free(rows);
     free(memory);

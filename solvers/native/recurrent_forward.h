@@ -1,85 +1,82 @@
 /* What a thread holds during the forward pass. */
 typedef struct {
     real *memory;
-    real *state;  /* BLOCK x N_STATES rows */
-    real *input;  /* N_INPUTS rows */
-    real *output; /* N_OUTPUTS rows */
+    real *state;  /* N_STATES rows */
+    real *ended;  /* N_STATES rows: what the samples that have ended keep */
+    real *start;  /* 1 row: the driven input without what comes back */
+    real *driven; /* 1 row */
     real *event;  /* N_EVENTS rows */
+    real *bias;   /* 1 row */
     real *rows;   /* N_COEFFICIENTS rows */
-    int32_t *active;
+    Active active;
     const real *coefficients[N_COEFFICIENTS];
 } ForwardWork;
 
 static int forward_work(const neuron_forward_call *call, ForwardWork *work)
 {
-    const int64_t width = padded(call->neurons);
-    const int64_t rows = BLOCK * N_STATES + N_INPUTS + N_OUTPUTS + N_EVENTS + N_COEFFICIENTS;
-    work->memory = lines((size_t)(rows * width) * sizeof(real) + (size_t)width * sizeof(int32_t));
+    const Part parts[] = {
+        {&work->state, N_STATES}, {&work->ended, N_STATES}, {&work->start, 1}, {&work->driven, 1},
+        {&work->event, N_EVENTS}, {&work->bias, 1}, {&work->rows, N_COEFFICIENTS},
+    };
+    work->memory = cut(parts, sizeof parts / sizeof *parts, call->neurons, &work->active);
     if (!work->memory)
         return 1;
-    work->state = work->memory;
-    work->input = work->state + BLOCK * N_STATES * width;
-    work->output = work->input + N_INPUTS * width;
-    work->event = work->output + N_OUTPUTS * width;
-    work->rows = work->event + N_EVENTS * width;
-    work->active = (int32_t *)(work->rows + N_COEFFICIENTS * width);
-    memset(work->input, 0, (size_t)(N_INPUTS * width) * sizeof(real));
-    pad_coefficients(call->neurons, call->coefficients, work->rows, work->coefficients);
+    if (call->bias)
+        repeat(call->neurons, call->bias, work->bias);
+    repeat_coefficients(call->neurons, call->coefficients, work->rows, work->coefficients);
     return 0;
 }
 
-/* One step of one sample; `state` holds its carry and, last, its last output. */
-static void forward_sample(const neuron_forward_call *call, ForwardWork *work, const real *columns, real *state,
-                           int64_t sample, int64_t t)
+/* One step of a block; `work->state` holds its carry and, last, its last output. */
+static void forward_step(const neuron_forward_call *call, ForwardWork *work, const real *columns, int64_t block, int64_t t)
 {
-    const int64_t n = call->neurons, width = padded(n), words = (n + 63) / 64, lane = sample * n;
-    const int64_t row = call->samples * n;
+    const int64_t n = call->neurons, length = row_length(n), first = block * BLOCK, row = call->samples * n;
+    const int64_t samples = MIN(BLOCK, call->samples - first), lanes = samples * n, words = words_of_block(n);
+    const int64_t blocks = (call->samples + BLOCK - 1) / BLOCK, *lengths = call->lengths ? call->lengths + first : NULL;
     const real *x[N_INPUTS];
-    real *next[N_CARRY], *out[N_OUTPUTS], *event[N_EVENTS], *last = state + N_CARRY * width;
+    real *state[N_CARRY], *out[N_OUTPUTS], *event[N_EVENTS], *last = work->state + N_CARRY * length;
     if (call->checkpoints && t % CHUNK == 0)
         for (int i = 0; i < N_STATES; i++)
-            copy_out(n, state + i * width, call->checkpoints + (t / CHUNK * N_STATES + i) * row + lane);
-    for (int i = 0; i < N_INPUTS; i++) {
-        x[i] = work->input + i * width;
-        copy_in(n, call->inputs[i] + t * call->input_step[i] + lane, work->input + i * width);
-    }
-    add_drive(call->bias, n, last, columns, width, work->active, work->input + RECURRENT_INPUT * width);
+            copy(lanes, work->state + i * length, call->checkpoints + (t / CHUNK * N_STATES + i) * row + first * n);
+    if (lengths)
+        copy_ended(lengths, samples, n, t, N_STATES, work->state, work->ended);
+    for (int i = 0; i < N_INPUTS; i++)
+        x[i] = call->inputs[i] + t * call->input_step[i] + first * n;
+    drive(samples, n, x[RECURRENT_INPUT], work->bias, last, columns, &work->active, work->start, work->driven);
+    x[RECURRENT_INPUT] = work->driven;
     for (int i = 0; i < N_CARRY; i++)
-        next[i] = state + i * width;
+        state[i] = work->state + i * length;
     for (int i = 0; i < N_OUTPUTS; i++)
-        out[i] = i == RECURRENT_OUTPUT ? last : work->output + i * width;
+        out[i] = i == RECURRENT_OUTPUT ? last : call->outputs[i] + t * row + first * n;
     for (int i = 0; i < N_EVENTS; i++)
-        event[i] = EVENT_OUTPUT[i] < 0 ? work->event + i * width : out[EVENT_OUTPUT[i]];
-    step(width, work->coefficients, x, (const real *const *)next, next, out, event);
-    for (int i = 0; i < N_OUTPUTS; i++)
-        copy_out(n, out[i], call->outputs[i] + t * row + lane);
+        event[i] = EVENT_OUTPUT[i] < 0 ? work->event + i * length : out[EVENT_OUTPUT[i]];
+    step(lanes, work->coefficients, x, (const real *const *)state, state, out, event);
     for (int i = 0; call->bits && i < N_EVENTS; i++)
-        pack(n, event[i], call->bits + ((t * N_EVENTS + i) * call->samples + sample) * words);
+        pack(lanes, event[i], call->bits + ((t * N_EVENTS + i) * blocks + block) * words);
+    copy(lanes, last, call->outputs[RECURRENT_OUTPUT] + t * row + first * n);
+    if (!lengths)
+        return;
+    copy_ended(lengths, samples, n, t, N_STATES, work->ended, work->state);
+    for (int i = 0; i < N_OUTPUTS; i++)
+        zero_ended(lengths, samples, n, t, call->outputs[i] + t * row + first * n);
 }
 
 static void forward_block(const neuron_forward_call *call, ForwardWork *work, const real *columns, int64_t block)
 {
-    const int64_t n = call->neurons, width = padded(n), first = block * BLOCK, row = call->samples * n;
-    const int64_t samples = MIN(BLOCK, call->samples - first);
-    for (int64_t b = 0; b < samples; b++)
-        for (int i = 0; i < N_STATES; i++)
-            copy_padded(n, call->carry[i] + (first + b) * n, work->state + (b * N_STATES + i) * width);
+    const int64_t n = call->neurons, length = row_length(n), first = block * BLOCK, row = call->samples * n;
+    const int64_t lanes = MIN(BLOCK, call->samples - first) * n;
+    for (int i = 0; i < N_STATES; i++)
+        copy(lanes, call->carry[i] + first * n, work->state + i * length);
     for (int64_t t = 0; t < call->steps; t++) {
-        for (int i = 0; i < N_INPUTS && t + AHEAD < call->steps; i++)
-            prefetch(samples * n, call->inputs[i] + (t + AHEAD) * call->input_step[i] + first * n);
-        for (int i = 0; i < N_OUTPUTS && t + AHEAD < call->steps; i++)
-            prefetch_to_write(samples * n, call->outputs[i] + (t + AHEAD) * row + first * n);
-        for (int64_t b = 0; b < samples; b++) {
-            if (call->lengths && t >= call->lengths[first + b])
-                for (int i = 0; i < N_OUTPUTS; i++)
-                    zero(n, call->outputs[i] + t * row + (first + b) * n);
-            else
-                forward_sample(call, work, columns, work->state + b * N_STATES * width, first + b, t);
-        }
+        const int64_t ahead = MIN(t + AHEAD, call->steps - 1);
+        for (int i = 0; i < N_INPUTS; i++)
+            prefetch(lanes, call->inputs[i] + ahead * call->input_step[i] + first * n);
+        for (int i = 0; i < N_OUTPUTS; i++)
+            prefetch_to_write(lanes, call->outputs[i] + ahead * row + first * n);
+        forward_step(call, work, columns, block, t);
     }
-    for (int64_t b = 0; b < samples; b++)
-        for (int i = 0; i < N_STATES; i++)
-            copy_out(n, work->state + (b * N_STATES + i) * width, call->last_carry[i] + (first + b) * n);
+    for (int i = 0; i < N_STATES; i++)
+        copy(lanes, work->state + i * length, call->last_carry[i] + first * n);
 }
 
 static int forward_blocks(const neuron_forward_call *call, const real *columns, int64_t lo, int64_t hi)
