@@ -1,4 +1,4 @@
-"""Oracles of the compiler's tests: neurons from text, exact steps in many digits, differences, the emitted torch text."""
+"""Oracles of the compiler's tests: neurons from text, exact steps in many digits, differences, emitted torch text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _augmented(A: Array, dt: Any, digits: int) -> mpmath.matrix:
 
 
 def exact_slope(A: Array, dt: float, weights: Array, entry: tuple[int, int] | None) -> float:
-    """Derivative of sum(weights * [Phi Gamma]) in one entry of A, or in dt (None): central difference in many digits."""
+    """Derivative of sum(weights * [Phi Gamma]) in one entry of A, or in dt (None), by many digits."""
     n = len(A)
     with mpmath.workdps(60):
         h = mpmath.mpf(10) ** -20
@@ -81,7 +81,8 @@ def linear_neuron(pattern: Array) -> Neuron:
     return neuron(
         "inputs: {" + ", ".join(f"u{i}: current" for i in range(n)) + "}\n"
         "states: {" + ", ".join(f"x{i}: s{i}" for i in range(n)) + "}\n"
-        "parameters:\n" + "".join(f"  {p}\n" for p in parameters) + "method: exact\nequations: |\n" + "\n".join(rows) + "\n"
+        "parameters:\n" + "".join(f"  {p}\n" for p in parameters) + "method: exact\n"
+        "equations: |\n" + "\n".join(rows) + "\n"
     )  # fmt: skip
 
 
