@@ -32,7 +32,7 @@ test-slow: $(STAMP)
 	$(BIN)/pytest -q -m slow
 
 bench: $(STAMP)
-	$(BIN)/pytest -q tests/bench -m slow -s
+	$(BIN)/python -m neuroode.bench
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,59 @@
+"""Interleaved timing in one process: CPU time, one thread, ratios per round.
+
+CPU time takes the time slices of other processes out, not their traffic on caches and memory; the spread shows it.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Medians over rounds: CPU milliseconds, and the ratio to the base of the same round with its 10 and 90 % marks."""
+
+    name: str
+    milliseconds: float
+    ratio: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.name:34} {self.milliseconds:10.2f} ms   x{self.ratio:7.2f}  ({self.low:.2f} to {self.high:.2f})"
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], base: str, *, rounds: int = 15, budget: float = 60.0
+) -> list[Row]:
+    """Time candidates in shuffled rounds; stops early once `budget` seconds are spent and three rounds are done."""
+    order, times = list(candidates), {n: [] for n in candidates}
+    for f in candidates.values():
+        f()
+    shuffle, start = random.Random(0), time.perf_counter()
+    gc.collect()
+    gc.disable()
+    for done in range(rounds):
+        shuffle.shuffle(order)
+        for name in order:
+            times[name].append(_seconds(candidates[name]))
+        if done >= 2 and time.perf_counter() - start > budget:
+            break
+    gc.enable()
+    return [_row(name, times[name], times[base]) for name in candidates]
+
+
+def _seconds(f: Callable[[], object]) -> float:
+    start = time.process_time()
+    f()
+    return time.process_time() - start
+
+
+def _row(name: str, mine: list[float], base: list[float]) -> Row:
+    ratios = sorted(a / max(b, 1e-9) for a, b in zip(mine, base, strict=True))
+    at = [ratios[round(q * (len(ratios) - 1))] for q in (0.1, 0.9)]
+    return Row(name, 1e3 * statistics.median(mine), statistics.median(ratios), *at)
