@@ -13,8 +13,8 @@ import torch
 from neuroode.emit.python_torch import torch_source
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
+from neuroode.program import values as numbers
 from neuroode.program.types import Program
-from neuroode.program.values import interpreter_parameters
 from neuroode.spec.read_yaml import read_text
 
 Array = np.ndarray
@@ -25,9 +25,10 @@ def neuron(text: str) -> Neuron:
     return Neuron.from_spec(read_text("neuron: made_up\n" + text))
 
 
-def slots(n: Neuron, program: Program, dt: float, size: tuple[int, ...], **given: Any) -> dict[str, Array]:
-    """Constrained parameters by slot name."""
-    return interpreter_parameters(n.spec, program, dt, size, 0, given)
+def slots(n: Neuron, dt: float, size: tuple[int, ...], **given: Any) -> dict[str, Array]:
+    """Constrained parameters by slot name, and dt."""
+    values = numbers.initial_values(n.spec, dt, size, np.random.default_rng(0), given)
+    return numbers.slots(n.spec, values, size) | {"dt": np.asarray(dt)}
 
 
 # exact steps
