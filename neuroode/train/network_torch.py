@@ -29,12 +29,12 @@ class Network(nn.Module):
         self.hidden = neuron.torch(**options, dt=settings.dt, dtype=torch.float32)
         self.out = Linear(settings.size, classes, bias=settings.bias)
         self.leaky = _leaky(leaky, classes, settings)
-        self._start_weights(channels)
+        self._start_weights(channels, settings.gain)
 
-    def _start_weights(self, channels: int) -> None:
+    def _start_weights(self, channels: int, gain: float) -> None:
         fan_in, size = channels + (self.out.in_features if self.recurrent else 0), self.out.in_features
         bound = sqrt(6 / (fan_in + size))
-        nn.init.uniform_(self.into.weight, -bound, bound)
+        nn.init.uniform_(self.into.weight, -bound * gain, bound * gain)
         if self.recurrent:
             nn.init.uniform_(self.hidden.W_rec, -bound, bound)
         nn.init.xavier_uniform_(self.out.weight)

@@ -135,13 +135,14 @@ def _ecg(data: str | Path | None, seed: int) -> Task:
 def _qtdb(path: Path) -> tuple[Array, Array]:
     """x (n, 1300, 4) and labels (n, 1300); the published scripts drop the last of 1301 steps."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise RunError(f"there is no file {path}", hint="--data names the folder that holds it")
     try:
         arrays = loadmat(path)
         x, one_hot = np.asarray(arrays["x"]), np.asarray(arrays["y"])
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (MatReadError, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise RunError(f"{path} is not a QTDB file: {error}") from error
     if x.ndim != 3 or x.shape[2] != 4 or one_hot.shape != (*x.shape[:2], 6) or len(x) <= ECG_VALIDATION:
         raise RunError(f"{path} is not a QTDB file: x is {x.shape}, y is {one_hot.shape}")
