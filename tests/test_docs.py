@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from dataclasses import dataclass
@@ -62,13 +63,19 @@ def test_console(
 ) -> None:
     """`$ neuroode ...` prints what stands below it; `...` stands for any lines."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")  # of --help
     given(page, tmp_path)
     for block in blocks(page):
         if block.language == "console":
             for command, expected in _calls(block.code):
-                main(shlex.split(command)[1:])
+                _run(command)
                 printed = "".join(capsys.readouterr())
                 assert _fits(expected, printed), f"{page}:{block.line}: {command}\n{printed}"
+
+
+def _run(command: str) -> None:
+    with contextlib.suppress(SystemExit):  # of --help and of wrong usage
+        main(shlex.split(command)[1:])
 
 
 def _calls(code: str) -> list[tuple[str, str]]:
