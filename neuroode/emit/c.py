@@ -10,12 +10,16 @@ import re
 from neuroode._errors import Unsupported
 from neuroode.emit.c_loops import event_output, replay_loop, reverse_loop, step_loop
 from neuroode.emit.c_ops import REAL, sections_of
-from neuroode.program.types import Adjoint, Assign, Program
-from neuroode.solvers.native import select, text
+from neuroode.emit.c_parts import base, maths, table, types
+from neuroode.emit.c_prologue import prologue
+from neuroode.program.types import Adjoint, Program
+from neuroode.solvers.native import text
 
 CHUNK = 32  # steps between checkpoints
 BLOCK = 8  # samples that a recurrent kernel works on together
 HISTORY = 256 * 1024  # bytes of states that the reverse of a chunk may hold: they should stay in the second cache
+
+HELPERS = ("denormals", "prefetch", "lines", "pack", "unpack")
 
 
 def emit_c(
@@ -32,17 +36,28 @@ def emit_c(
         dtype: float32 or float64.
         recurrent: (input, output): the output of the last step, times a matrix, is added to the input.
         standalone: with a header comment and the prologue, to be compiled alone.
+
+    Raises:
+        Unsupported: another dtype, or names that the program does not have.
     """
     if dtype not in REAL:
         raise Unsupported(f"the C target computes in float32 or float64, not {dtype}")
-    del standalone
     replayed = (_output_index(program, recurrent[1]),) if recurrent else None
-    loops = [step_loop(program, dtype), replay_loop(program, dtype, replayed), reverse_loop(program, adjoint, dtype)]
     frame = ["recurrent.h", "recurrent_forward.h", "recurrent_backward.h"] if recurrent else ["forward.h", "backward.h"]
+    once = program.prologue if standalone else ()
     parts = [
-        _types(dtype, recurrent), _base(), _maths([*program.body, *adjoint.assigns], dtype),
-        _constants(program, adjoint, dtype, recurrent), text("calls.h"), *loops, *map(text, frame),
-    ]  # fmt: skip
+        _header(program, adjoint, recurrent) if standalone else "",
+        types(dtype, recurrent is not None),
+        base((*HELPERS, "prefetch_to_write") if recurrent else HELPERS),
+        maths(sections_of([*program.body, *adjoint.assigns], once), dtype),
+        _constants(program, adjoint, dtype, recurrent),
+        text("calls.h"),
+        prologue(program) if standalone else "",
+        step_loop(program, dtype),
+        replay_loop(program, dtype, replayed),
+        reverse_loop(program, adjoint, dtype),
+        *map(text, frame),
+    ]
     return _own_names("\n".join(p for p in parts if p), c_name(program.name))
 
 
@@ -60,12 +75,32 @@ def lanes_of_tile(program: Program, dtype: str) -> int:
     return lanes
 
 
-def _types(dtype: str, recurrent: tuple[str, str] | None) -> str:
-    return (
-        f"typedef {REAL[dtype]} real;\n"
-        f"#define REAL_IS_DOUBLE {int(dtype == 'float64')}\n"
-        f"#define RECURRENT {int(recurrent is not None)}\n"
-    )
+def _header(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | None) -> str:
+    """What the arrays of the calls are, in their order."""
+    rows = {
+        "parameters": [f"{p.name[2:]} ({p.level})" for p in program.parameters],
+        "coefficients": [f"{c.name} ({c.level})" for c in program.coefficients],
+        "inputs": list(program.inputs),
+        "carry": [s.name for s in program.carry] + (["last output"] if recurrent else []),
+        "outputs": [name for name, _ in program.outputs],
+        "g_coefficients": [name for name, _ in adjoint.coefficients],
+    }
+    lines = [f"   {name}: {', '.join(found) or 'none'}" for name, found in rows.items()]
+    back = [f"   The last output {recurrent[1]} comes back to the input {recurrent[0]}."] if recurrent else []
+    return "\n".join([
+        f"/* {program.name}: its step over a sequence, and the reverse of it. Made by neuroode; needs C11 and libm only.",
+        "",
+        "   neuron_prologue(...)        once: parameters -> coefficients and initial carry",
+        "   neuron_forward(const neuron_forward_call *)    inputs, carry -> outputs, last carry",
+        "   neuron_backward(const neuron_backward_call *)  their cotangents -> those of inputs, carry, coefficients",
+        "   Both return 0, or 1 where memory ran out. The arrays of the calls, in order:",
+        *lines,
+        *back,
+        "   `checkpoints`: (ceil(steps/32), carry, samples, neurons) numbers; `bits`: at most",
+        "   steps*events*(samples*neurons/64 + samples*(1 + neurons/64) + 1) words.",
+        "   Fast with: -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp. Not with -ffast-math. */",
+        "",
+    ])  # fmt: skip
 
 
 def _output_index(program: Program, name: str) -> int:
@@ -90,43 +125,37 @@ def _recurrent_constants(program: Program, adjoint: Adjoint, recurrent: tuple[st
     }
 
 
-def _base() -> str:
-    return text("base.h")
-
-
-def _maths(assigns: list[Assign], dtype: str) -> str:
-    own = "maths_float.h" if dtype == "float32" else "maths_double.h"
-    return select(sections_of(assigns), (own, "maths.h"))
+def _tile_constants(program: Program, dtype: str) -> dict[str, int]:
+    lanes = lanes_of_tile(program, dtype)
+    return {"LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry))))}
 
 
 def _constants(program: Program, adjoint: Adjoint, dtype: str, recurrent: tuple[str, str] | None) -> str:
-    lanes = lanes_of_tile(program, dtype)
-    per_neuron = [int(c.level != "layer") for c in program.coefficients]
-    level = {c.name: int(c.level != "layer") for c in program.coefficients}
-    counts = {
-        "N_INPUTS": len(program.inputs), "N_OUTPUTS": len(program.outputs), "N_CARRY": len(program.carry),
-        "N_EVENTS": len(program.events), "N_COEFFICIENTS": len(per_neuron), "N_TRAINED": len(adjoint.coefficients),
-        "N_STATES": len(program.carry) + (recurrent is not None), "CHUNK": CHUNK,
-    }  # fmt: skip
+    per_neuron = {c.name: int(c.level != "layer") for c in program.coefficients}
     read = {x for a in adjoint.assigns for x in a.args}
-    counts["REVERSE_READS_EVENTS"] = int(any(x.startswith("e.") for x in read))
-    if recurrent:
-        counts |= _recurrent_constants(program, adjoint, recurrent)
-    else:
-        counts |= {"LANES": lanes, "ROW": lanes + 16, "GROUP": max(1, 65536 // (lanes * max(1, len(program.carry))))}
+    counts = {
+        "N_INPUTS": len(program.inputs),
+        "N_OUTPUTS": len(program.outputs),
+        "N_CARRY": len(program.carry),
+        "N_STATES": len(program.carry) + (recurrent is not None),
+        "N_EVENTS": len(program.events),
+        "N_COEFFICIENTS": len(per_neuron),
+        "N_TRAINED": len(adjoint.coefficients),
+        "CHUNK": CHUNK,
+        "REVERSE_READS_EVENTS": int(any(x.startswith("e.") for x in read)),
+    }
+    counts |= _recurrent_constants(program, adjoint, recurrent) if recurrent else _tile_constants(program, dtype)
     outputs = [event_output(program, e.name) for e in program.events]
     return "\n".join([
-        f"enum {{ {', '.join(f'{k} = {v}' for k, v in counts.items())} }};",
-        _table("PER_NEURON", per_neuron),
-        _table("TRAINED_PER_NEURON", [level[name] for name, _ in adjoint.coefficients]),
-        _table("EVENT_OUTPUT", outputs) + " /* the output that is this event, or -1 */",
+        "enum {",
+        *(f"    {name} = {value}," for name, value in counts.items()),
+        "};",
+        table("PER_NEURON", list(per_neuron.values())),
+        table("TRAINED_PER_NEURON", [per_neuron[name] for name, _ in adjoint.coefficients]),
+        table("EVENT_OUTPUT", outputs) + " /* the output that is this event, or -1 */",
         "",
     ])  # fmt: skip
 
 
-def _table(name: str, values: list[int]) -> str:
-    return f"static const int {name}[] = {{{', '.join(map(str, values)) or '0'}}};"
-
-
 def _own_names(source: str, name: str) -> str:
-    return re.sub(r"\bneuron_(?=forward|backward)", f"{name}_", source)
+    return re.sub(r"\bneuron_(?=forward|backward|prologue)", f"{name}_", source)

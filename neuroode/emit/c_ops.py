@@ -24,14 +24,21 @@ OWN = {
     "exp": "real_exp", "expm1": "real_expm1", "tanh": "real_tanh", "sigmoid": "real_sigmoid",
     "softplus": "real_softplus", "min": "real_min", "max": "real_max", "sign": "real_sign",
 }  # fmt: skip
+#: the same for the prologue, which needs no vectors but every digit
+PLAIN = {
+    "exp": "exp({})", "expm1": "expm1({})", "tanh": "tanh({})", "sigmoid": "1 / (1 + exp(-({})))",
+    "softplus": "fmax({0}, 0) + log1p(exp(-fabs({0})))", "min": "fmin({}, {})", "max": "fmax({}, {})",
+    "sign": "({0} > 0) - ({0} < 0)",
+}  # fmt: skip
 #: functions in double precision that do not vectorise
 SPECIAL = {"phi": "phi", "cphi_re": "cphi_re", "cphi_im": "cphi_im", "edd": "edd", "pair": "pair"}
 
 
-def sections_of(assigns: Iterable[Assign]) -> list[str]:
-    """The sections of the maths texts that these assigns call."""
-    table = OWN | SPECIAL | {"expm": "matrix_exp"}
-    return sorted({table[a.op] for a in assigns if a.op in table})
+def sections_of(assigns: Iterable[Assign], prologue: Iterable[Assign] = ()) -> list[str]:
+    """The sections of the maths texts that the assigns of loops and of a prologue call."""
+    loops, once = OWN | SPECIAL, SPECIAL | {"expm": "matrix_exp"}
+    found = {loops[a.op] for a in assigns if a.op in loops} | {once[a.op] for a in prologue if a.op in once}
+    return sorted(found)
 
 
 class Names:
@@ -66,12 +73,19 @@ def literal(value: object, dtype: str) -> str:
     return f"{single}f" if np.isfinite(single) else literal(float(single), dtype)
 
 
-def statement(a: Assign, value: Callable[[str], str], name: str, dtype: str) -> list[str]:
-    """The lines that compute one assign; `value` writes an argument."""
+def statement(a: Assign, value: Callable[[str], str], name: str, dtype: str, kind: str = "real") -> list[str]:
+    """The lines that compute one assign.
+
+    Args:
+        value: writes an argument.
+        kind: the C type: `real` in the loops, `double` in the prologue.
+    """
     args = [value(x) for x in a.args]
     if a.op == "ipow":
-        return _powers(name, args[0], a.value)
-    return [f"const real {name} = {_expression(a, args, dtype)};"]
+        return _powers(name, args[0], a.value, kind)
+    if kind == "double" and a.op in PLAIN:
+        return [f"const double {name} = {PLAIN[a.op].format(*args)};"]
+    return [f"const {kind} {name} = {_expression(a, args, dtype)};"]
 
 
 def _expression(a: Assign, args: list[str], dtype: str) -> str:
@@ -101,7 +115,7 @@ def _expression(a: Assign, args: list[str], dtype: str) -> str:
     raise LoweringError(f"the C target has no op {a.op!r} here")
 
 
-def _powers(name: str, base: str, exponent: object) -> list[str]:
+def _powers(name: str, base: str, exponent: object, kind: str) -> list[str]:
     """x^k by squaring."""
     assert isinstance(exponent, int)
     lines, factors, square, size = [], [], base, 1
@@ -110,7 +124,7 @@ def _powers(name: str, base: str, exponent: object) -> list[str]:
             factors.append(square)
         size *= 2
         if size <= abs(exponent):
-            lines.append(f"const real {name}_{size} = {square} * {square};")
+            lines.append(f"const {kind} {name}_{size} = {square} * {square};")
             square = f"{name}_{size}"
     product = " * ".join(factors) or "1"
-    return [*lines, f"const real {name} = {product if exponent >= 0 else f'1 / ({product})'};"]
+    return [*lines, f"const {kind} {name} = {product if exponent >= 0 else f'1 / ({product})'};"]

@@ -2,9 +2,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
 
 /* The loops over lanes have independent iterations: a lane reads and writes only its own column. */
 #if defined(_OPENMP) || defined(OMP_SIMD)
@@ -26,6 +23,12 @@ enum { PARALLEL = 1 };
 enum { PARALLEL = 0 };
 #endif
 
+/*: intrinsics */
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+/*: denormals intrinsics */
 /* Adjoints decay geometrically; denormal numbers would make the last part of a long sequence many times slower. */
 static unsigned denormals_off(void)
 {
@@ -47,6 +50,7 @@ static void denormals_restore(unsigned old)
 #endif
 }
 
+/*: prefetch */
 enum { AHEAD = 4 }; /* steps */
 
 /* Rows of successive steps lie far apart, and in reverse: the hardware does not foresee them. */
@@ -60,6 +64,7 @@ static void prefetch(int64_t n, const real *row)
 #endif
 }
 
+/*: prefetch_to_write prefetch */
 static void prefetch_to_write(int64_t n, real *row)
 {
 #if defined(__GNUC__)
@@ -70,13 +75,14 @@ static void prefetch_to_write(int64_t n, real *row)
 #endif
 }
 
+/*: lines */
 /* Memory that starts a cache line. */
 static void *lines(size_t size)
 {
     return aligned_alloc(64, (size + 64) / 64 * 64);
 }
 
-/*: pack */
+/*: pack intrinsics */
 /* Bit j of `words` is set where row[j] is not 0, for the n lanes of a row. */
 static void pack(long n, const real *row, uint64_t *words)
 {
@@ -111,7 +117,7 @@ static void pack(long n, const real *row, uint64_t *words)
         words[j / 64] |= (uint64_t)(row[j] != 0) << (j % 64);
 }
 
-/*: unpack */
+/*: unpack intrinsics */
 /* The inverse of `pack`: 0.0 and 1.0. Writes whole groups of 16 lanes. */
 static void unpack(long n, const uint64_t *words, real *row)
 {
