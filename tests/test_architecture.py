@@ -38,7 +38,8 @@ ROWS = (
     ("nn",),
     ("neuron",),
     ("__init__",),
-    ("train", "verify", "bench"),
+    ("train", "verify"),
+    ("bench",),
     ("papers",),
     ("cli",),
 )
