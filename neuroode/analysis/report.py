@@ -6,6 +6,7 @@ import sympy as sp
 
 from neuroode.analysis import linearity
 from neuroode.analysis.types import Block, Fact, Report
+from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
 
 
@@ -15,7 +16,12 @@ def analyse(system: OdeSystem) -> Report:
     classes = linearity.classify(system, rows)
     blocks = linearity.blocks(system, rows, classes)
     degenerate = tuple(dict.fromkeys(e for b in blocks for e in _degenerate(b)))
-    facts = (*_class_facts(system, classes, rows), *(f for b in blocks for f in _stability(b)), *_reset_facts(system))
+    facts = (
+        *_class_facts(system, classes, rows),
+        *(f for b in blocks for f in _stability(b)),
+        *(_degenerate_fact(e) for e in degenerate),
+        *_reset_facts(system),
+    )
     return Report(system, classes, blocks, linearity.components(rows), degenerate, facts)
 
 
@@ -35,7 +41,7 @@ def _class_facts(system: OdeSystem, classes: dict[str, str], rows: dict[str, dic
 
 def _culprits(system: OdeSystem, row: dict[str, sp.Expr]) -> str:
     x = set(linearity.running(system).values())
-    bad = [f"d/d{j} = {a}" for j, a in row.items() if a is not None and a.has(*x)]
+    bad = [f"d/d{j} = {show(a)}" for j, a in row.items() if a is not None and a.has(*x)]
     bad += [f"{_opaque(system, j)} of {j} is read" for j, a in row.items() if a is None]
     return ", ".join(bad) or "it reads a state that is not linear"
 
@@ -44,39 +50,29 @@ def _opaque(system: OdeSystem, state: str) -> str:
     return "a real part, absolute value or step" if system.is_complex(state) else "a step or detached value"
 
 
-def _eigenvalues(b: Block) -> list[sp.Expr]:
-    """Diagonal of a triangular block; other blocks up to 2 x 2 by formula."""
-    assert b.A is not None
-    if b.A.is_lower or b.A.is_upper:
-        return list(b.A.diagonal())
-    if b.A.rows == 2:
-        half, det = b.A.trace() / 2, b.A.det()
-        root = sp.sqrt(half**2 - det)
-        return [half + root, half - root]
-    return []
-
-
 def _stability(b: Block) -> list[Fact]:
+    """Signs of the eigenvalues of a triangular block, of trace and determinant of a full 2 x 2 one."""
     if b.A is None or b.kind == "switched":
         return []
     subject = ", ".join(b.states)
-    values = _eigenvalues(b)
-    if not values:
+    if b.A.is_lower or b.A.is_upper:
+        values = list(b.A.diagonal())
+        signs, detail = [sp.re(v) for v in values], f"eigenvalues {', '.join(map(show, values))}"
+    elif b.A.rows == 2 and all(x.is_real for x in b.A):
+        trace, det = sp.factor(b.A.trace()), sp.factor(b.A.det())
+        signs, detail = [trace, -det], f"trace {show(trace)} and determinant {show(det)}"
+    else:
         return [Fact("stability not decided", subject, "proved", "the block is larger than the symbolic budget")]
-    signs = [sp.re(v).is_negative for v in values]
-    listed = ", ".join(map(str, values))
-    if all(signs):
-        return [
-            Fact(
-                "stable",
-                subject,
-                "proved",
-                f"eigenvalues {listed} have negative real part for all parameters in their domains",
-            )
-        ]
-    if any(sp.re(v).is_positive for v in values):
-        return [Fact("unstable", subject, "proved", f"eigenvalues {listed}")]
-    return [Fact("stability depends on parameters", subject, "proved", f"eigenvalues {listed}")]
+    if all(v.is_negative for v in signs):
+        return [Fact("stable", subject, "proved", f"{detail}, for all parameters in their domains")]
+    if any(v.is_positive for v in signs):
+        return [Fact("unstable", subject, "proved", f"{detail}, for all parameters in their domains")]
+    return [Fact("stability depends on parameters", subject, "proved", detail)]
+
+
+def _degenerate_fact(e: sp.Eq) -> Fact:
+    where = f"{show(e.lhs)} = {show(e.rhs)}"
+    return Fact("eigenvalues may coincide", where, "proved", "the step uses divided differences, finite and exact there")
 
 
 def _degenerate(b: Block) -> list[sp.Eq]:
@@ -93,7 +89,7 @@ def _reset_facts(system: OdeSystem) -> list[Fact]:
     for event in system.events:
         if event.jumps:
             when = "in the next step" if event.late else "in the same step"
-            what = ", ".join(f"{j.state} {j.op} {j.value}" for j in event.jumps)
+            what = ", ".join(f"{j.state} {j.op} {show(j.value)}" for j in event.jumps)
             facts.append(Fact(f"resets {when}", event.name, "proved", what))
         else:
             facts.append(Fact("assigns nothing", event.name, "proved"))

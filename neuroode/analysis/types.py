@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
 
 EVIDENCE = ("proved", "assumed", "sampled")
@@ -63,7 +64,7 @@ class Report:
             "classes": self.classes,
             "blocks": [_block_json(b) for b in self.blocks],
             "components": [list(c) for c in self.components],
-            "degenerate": [str(e) for e in self.degenerate],
+            "degenerate": [f"{show(e.lhs)} = {show(e.rhs)}" for e in self.degenerate],
             "facts": [
                 {"claim": f.claim, "subject": f.subject, "evidence": f.evidence, "detail": f.detail} for f in self.facts
             ],
@@ -75,12 +76,15 @@ class Report:
 
 
 def _matrices(b: Block) -> str:
-    return f"; A = {b.A.tolist()}, drive = {list(b.drive)}" if b.A is not None and b.drive is not None else ""
+    if b.A is None or b.drive is None:
+        return ""
+    rows = [f"[{', '.join(map(show, row))}]" for row in b.A.tolist()]
+    return f"; A = [{', '.join(rows)}], drive = [{', '.join(map(show, b.drive))}]"
 
 
 def _block_json(b: Block) -> dict[str, object]:
     numbers = (
-        {"A": [[str(x) for x in row] for row in b.A.tolist()], "drive": [str(x) for x in b.drive]}
+        {"A": [[show(x) for x in row] for row in b.A.tolist()], "drive": [show(x) for x in b.drive]}
         if b.A is not None
         else {}
     )

@@ -18,6 +18,7 @@ from neuroode.analysis.linearity import running
 from neuroode.analysis.types import Block, Report
 from neuroode.discretize.types import Update, Verdict
 from neuroode.expr.functions import edd, expm, pair, phi
+from neuroode.system.show import show
 
 MAX_BLOCK = 8
 CLOSED_TRIANGULAR = 3
@@ -67,8 +68,8 @@ def _shown(block: Block) -> str:
     """Full blocks as matrices; the entries are too long to read."""
     if _closed(block):
         return ""
-    x = ", ".join(block.states)
-    head = f"[{x}][t] = Phi [{x}] + Gamma u, Phi = exp(A dt), Gamma = dt phi_1(A dt), u = {list(block.drive or ())}"
+    x, drive = ", ".join(block.states), ", ".join(map(show, block.drive or ()))
+    head = f"[{x}][t] = Phi [{x}] + Gamma u, Phi = exp(A dt), Gamma = dt phi_1(A dt), u = [{drive}]"
     if len(block.states) > 2:
         return head
     form = "Phi = C 1 + S (A dt - m 1), m = tr(A dt)/2, d = m^2 - det(A dt)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from neuroode.analysis.types import Report
+from neuroode.system.show import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Discretization:
             {
                 "states": list(u.states), "method": u.method, "exact": u.exact,
                 "convergence_order": u.convergence_order, "why": u.why,
-                "update": {s: str(e) for s, e in u.values.items()},
+                "update": {s: show(e) for s, e in u.values.items()},
             }
             for u in self.updates
         ]  # fmt: skip
@@ -71,5 +72,5 @@ class Discretization:
 def _row(u: Update) -> str:
     worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
     lines = [f"{', '.join(u.states)}: {u.method}, {worth}; {u.why}"]
-    formulas = [u.shown] if u.shown else [f"{s}[t] = {e}" for s, e in u.values.items()]
+    formulas = [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
     return "\n".join(lines + [f"    {f}" for f in formulas])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroode._errors import LoweringError
+from neuroode.expr.nodes import Node
 from neuroode.program import types
 from neuroode.program.types import Program
 from neuroode.program.verify import verify_program
@@ -45,6 +46,8 @@ def _key(declaration: Any, options: Any) -> str:
 
 def _canonical(value: Any) -> str:
     """A text of the meaning: fields that do not take part in comparison (places, marks) are left out."""
+    if isinstance(value, Node):  # its repr is its text, made without recursion
+        return repr(value)
     if is_dataclass(value):
         rows = [f"{f.name}={_canonical(getattr(value, f.name))}" for f in fields(value) if f.compare]
         return f"{type(value).__name__}({','.join(rows)})"

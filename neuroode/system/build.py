@@ -10,7 +10,9 @@ from neuroode._errors import AnalysisError
 from neuroode.expr.nodes import Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
+from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
+from neuroode.system.budget import check_size
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
@@ -26,6 +28,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         AnalysisError: an impulse input that does not enter additively.
     """
     refuse_unsupported(spec)
+    check_size(spec)
     table = SymbolTable(spec)
     step = Reader(table)
     flows, impulses = _flows(table)
@@ -54,20 +57,16 @@ def _output_scale(table: SymbolTable, value: object) -> sp.Expr:
 
 def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], tuple[Impulse, ...]]:
     reader, flows, impulses = Reader(table, flow=True), {}, []
+    seconds = table.scale("dt")
     for e in table.spec.equations:
         if e.kind != "flow":
             continue
         chain = [e.name + "'" * k for k in range(e.order)]
         for state, slope in pairwise(chain):
-            flows[state] = table.symbol(slope) * table.scale(slope) / table.scale(state)
+            flows[state] = table.symbol(slope) * table.scale(slope) * seconds / table.scale(state)
         rhs, kicks = _split_impulses(table, chain[-1], reader.expr(e.rhs))
-        flows[chain[-1]] = rhs
+        flows[chain[-1]] = rhs * seconds / table.scale(chain[-1])
         impulses += kicks
-    seconds = table.scale("dt")
-    for e in table.spec.equations:
-        if e.kind == "flow":
-            last = e.name + "'" * (e.order - 1)
-            flows[last] = flows[last] * seconds / table.scale(last)
     return flows, tuple(impulses)
 
 
@@ -103,7 +102,8 @@ def _inits(table: SymbolTable, states: list[str]) -> dict[str, sp.Expr]:
     def init(name: str) -> sp.Expr:
         if name not in done:
             reads = {r.name + "'" * r.primes for r in walk(declared[name]) if isinstance(r, Ref)}
-            done[name] = Reader(table, surrogate={r: init(r) for r in reads if r in states}).expr(declared[name])
+            value = Reader(table, surrogate={r: init(r) for r in reads if r in states}).expr(declared[name])
+            done[name] = value * table.scale(name) if is_bare(declared[name]) else value
         return done[name]
 
     return {s: init(s) for s in states}

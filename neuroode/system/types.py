@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.show import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,16 @@ class OdeSystem:
         return name.rstrip("'") in self.complex
 
     def __str__(self) -> str:
-        rows = [f"d{n}/dt = {e}" if "'" not in n else f"({n})' = {e}" for n, e in self.flows.items()]
-        rows += [f"{n}[t] = {e}" for n, e in self.maps.items()]
-        rows += [f"{i.state} += {i.coefficient}*{i.input}  (impulse, at the {i.at} of the step)" for i in self.impulses]
+        rows = [f"d{n}/dt = {show(e)}" if "'" not in n else f"({n})' = {show(e)}" for n, e in self.flows.items()]
+        rows += [f"{n}[t] = {show(e)}" for n, e in self.maps.items()]
+        rows += [f"{i.state} += {show(i.coefficient)}*{i.input}  (impulse, at the {i.at} of the step)" for i in self.impulses]
         rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
-        rows += [f"    at {e.name}: {j.state} {j.op} {j.value}" for e in self.events for j in e.jumps]
+        rows += [f"    at {e.name}: {j.state} {j.op} {show(j.value)}" for e in self.events for j in e.jumps]
         return "\n".join(rows)
 
 
 def show_condition(c: Condition) -> str:
     if isinstance(c, Test):
-        return f"{c.margin} {'>' if c.strict else '>='} 0"
+        return f"{show(c.margin)} {'>' if c.strict else '>='} 0"
     parts = [show_condition(i) for i in c.items]
     return f"not ({parts[0]})" if c.op == "not" else "(" + f") {c.op} (".join(parts) + ")"
