@@ -21,6 +21,7 @@ def analyse(system: OdeSystem) -> Report:
         *(f for b in blocks for f in _stability(b)),
         *(_degenerate_fact(e) for e in degenerate),
         *_reset_facts(system),
+        *_removed(system),
     )
     return Report(system, classes, blocks, linearity.components(rows), degenerate, facts)
 
@@ -94,3 +95,9 @@ def _reset_facts(system: OdeSystem) -> list[Fact]:
         else:
             facts.append(Fact("assigns nothing", event.name, "proved"))
     return facts
+
+
+def _removed(system: OdeSystem) -> list[Fact]:
+    claim = "a removable 0/0 is written through exprel"
+    rows = system.removable.items()
+    return [Fact(claim, system.spec.name, "proved", f"{show(old)} = {show(new)}") for old, new in rows]

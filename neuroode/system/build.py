@@ -47,6 +47,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         outputs=tuple((name, step.expr(value) / _output_scale(table, value)) for name, value in spec.outputs),
         complex=frozenset(table.complex),
         symbols=table.symbols,
+        removable=table.removable,
     )
 
 

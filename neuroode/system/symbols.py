@@ -14,6 +14,7 @@ from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, N
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.removable import through_exprel
 from neuroode.system.types import Combined, Condition, Test
 
 BINARY: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
@@ -54,6 +55,7 @@ class SymbolTable:
 
     spec: NeuronSpec
     symbols: dict[str, sp.Symbol] = field(default_factory=dict)
+    removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spec = self.spec
@@ -134,8 +136,14 @@ class Reader:
             self.expr(top) if not isinstance(top, Binary) else BINARY["^"](self.expr(top.left), self.expr(top.right))
         )
         for step in reversed(spine):
-            value = BINARY[step.op](value, self.expr(step.right))
+            value = self._through_exprel(BINARY[step.op](value, self.expr(step.right)))
         return value
+
+    def _through_exprel(self, value: sp.Expr) -> sp.Expr:
+        found = through_exprel(value)
+        if found != value:
+            self.table.removable[value] = found
+        return found
 
     def _number(self, node: Num) -> sp.Expr:
         value = _rational(node.value) * (sp.I if node.imaginary else 1)

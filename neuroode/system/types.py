@@ -78,7 +78,8 @@ class Impulse:
 class OdeSystem:
     """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them.
 
-    `complex` names the states, parameters and definitions that are complex.
+    `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
+    0/0 as they were written, and as they are computed.
     """
 
     spec: NeuronSpec
@@ -93,6 +94,7 @@ class OdeSystem:
     outputs: tuple[tuple[str, sp.Expr], ...]
     complex: frozenset[str]
     symbols: dict[str, sp.Symbol] = field(repr=False)
+    removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)

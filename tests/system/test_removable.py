@@ -1,0 +1,52 @@
+"""x/(exp(c*x) - 1) has no gap at 0: it is computed through exprel, and the report says so."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+from references import neuron, slots
+
+from neuroode.program import interpret
+
+QUOTIENTS = {
+    "I/(exp(I) - 1)": lambda x: x / mpmath.expm1(x),
+    "I/(1 - exp(-I))": lambda x: -x / mpmath.expm1(-x),
+    "I/(1 - exp(c*I))": lambda x: -x / mpmath.expm1(3 * x),
+    "c*I/(2*exp(I/5) - 2)": lambda x: 3 * x / (2 * mpmath.expm1(x / 5)),
+    "0.1*(I + 40)/(1 - exp(-(I + 40)/10))": lambda x: (x + 40) / 10 / -mpmath.expm1(-(x + 40) / 10),
+    "(c - I)/(exp((I - c)/k) - 1)": lambda x: (3 - x) / mpmath.expm1((x - 3) / 7),
+    "1/(1 - exp(-I))*I": lambda x: -x / mpmath.expm1(-x),
+    "exp(I)*I^2/(exp(I) - 1)": lambda x: mpmath.exp(x) * x**2 / mpmath.expm1(x),
+}
+
+
+@pytest.mark.parametrize("text", QUOTIENTS)
+def test_values_and_slopes_at_the_gap_and_near_it(text: str) -> None:
+    n = neuron(_declared(text))
+    gap = -40.0 if "40" in text else 3.0 if "c - I" in text else 0.0
+    x = gap + np.array([0.0, 1e-12, -1e-9, 1e-5, -0.3, 8.0, -20.0])
+    program, values = n.program(1.0), slots(n, 1.0, (1,))
+    result = interpret.run(program, values, {"I": x.reshape(1, -1, 1)})
+    slope = interpret.gradients(program, values, result, {"v": np.ones((1, len(x), 1))}).inputs["I"].ravel()
+    with mpmath.workdps(60):
+        f, tiny = QUOTIENTS[text], mpmath.mpf(10) ** -25
+        wanted = [float(f(mpmath.mpf(p) + tiny)) for p in x]
+        slopes = [float((f(mpmath.mpf(p) + 3 * tiny) - f(mpmath.mpf(p) + tiny)) / (2 * tiny)) for p in x]
+    assert result.trace["v"].ravel() == pytest.approx(wanted, rel=1e-12, abs=1e-12)
+    assert slope == pytest.approx(slopes, rel=1e-9, abs=1e-12)
+
+
+def _declared(text: str) -> str:
+    names = [f"{n}: {v}" for n, v in (("c", 3), ("k", 7)) if f"{n}*" in text or f"/{n})" in text or f"({n} " in text]
+    return (f"parameters: {{{', '.join(names)}}}\n" if names else "") + f"equations: v[t] = {text}\noutputs: v\n"
+
+
+def test_it_is_reported() -> None:
+    facts = neuron("equations: dv/dt = -v*I/(1 - exp(-I))\n").analyse().facts
+    assert any("exprel" in f.claim for f in facts)
+
+
+@pytest.mark.parametrize("text", ["I/(exp(2*I) - 2)", "(I + 1)/(exp(I) - 1)", "I/(exp(I) + 1)", "I^2/(exp(I^2) - 1)"])
+def test_other_quotients_are_left_alone(text: str) -> None:
+    assert not neuron(f"equations: v[t] = {text}\n").system().removable
