@@ -202,7 +202,7 @@ def interpreter_slots(layer: Any) -> dict[str, np.ndarray]:
     """Parameters by slot name, and dt, from the float64 values that the layer computes with."""
     rows: dict[str, np.ndarray] = {"dt": np.asarray(layer.dt)}
     for p in layer.neuron.spec.parameters:
-        value = layer.parameters_of_neuron.constrained(p, layer.dt).detach().numpy()
+        value = layer.parameters_of_neuron.constrained(p).detach().numpy()
         value = spread(value, p, layer.size)
         rows |= (
             {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag}
@@ -219,7 +219,7 @@ def stored_gradients(layer: Any, grads: Mapping[str, np.ndarray]) -> dict[str, n
         if not p.trainable:
             continue
         raw = layer.parameters_of_neuron.stored(p)
-        value = layer.parameters_of_neuron.constrained(p, layer.dt)
+        value = layer.parameters_of_neuron.constrained(p)
         parts = [value.real, value.imag] if p.type == "complex" else [value]
         names = [f"p.{p.name}.re", f"p.{p.name}.im"] if p.type == "complex" else [f"p.{p.name}"]
         seeds = [

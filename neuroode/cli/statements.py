@@ -11,7 +11,7 @@ from neuroode.cli.reads import Names, direct, lag
 from neuroode.expr.evaluate import DRAWS, evaluate
 from neuroode.expr.nodes import Call, walk
 from neuroode.expr.show import show
-from neuroode.program.values import initial_values
+from neuroode.program.values import in_base, initial_values
 from neuroode.spec.types import Equation, NeuronSpec
 
 NEURONS = 1000  # drawn, where an init draws at all
@@ -56,7 +56,8 @@ def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:
     """Parameters, dt and the definitions that read nothing else, for a row of drawn neurons."""
     step = float(spec.dt.value) if spec.dt else 1.0
     size = (NEURONS,) if _draws(spec) else ()
-    values = initial_values(spec, step, size, np.random.default_rng(0)) | {"dt": np.asarray(step)}
+    drawn = initial_values(spec, step, size, np.random.default_rng(0)) | {"dt": np.asarray(step)}
+    values = in_base(spec, drawn)
     names = Names(spec)
     for name, reads in names.inside.items():  # in order of dependency
         if not reads:

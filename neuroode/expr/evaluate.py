@@ -8,6 +8,7 @@ import numpy as np
 
 from neuroode._errors import SpecError
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref
+from neuroode.expr.units import scale_and_dimension
 
 Array = np.ndarray
 
@@ -48,7 +49,7 @@ def evaluate(
     """The number(s) an expression stands for.
 
     Args:
-        values: every name that may be read, `dt` included.
+        values: every name that may be read, `dt` included; in base units where the model has units.
         rng, shape: for draws; each occurrence draws an array of `shape`.
 
     Raises:
@@ -56,7 +57,8 @@ def evaluate(
     """
     match node:
         case Num():
-            return np.asarray(float(node.value) * (1j if node.imaginary else 1))
+            scale = scale_and_dimension(node.unit)[0] if node.unit else 1
+            return np.asarray(float(node.value * scale) * (1j if node.imaginary else 1))
         case Neg():
             return -evaluate(node.arg, values, rng, shape)
         case Ref():

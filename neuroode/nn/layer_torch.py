@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -56,9 +57,7 @@ class NeuronLayer(torch.nn.Module):
         refuse_later(later)
         spec = changed_spec(neuron.spec, init or {}, reset_gradient, surrogate)
         self.neuron = neuron.from_spec(spec)
-        self.size = (size,) if isinstance(size, int) else tuple(size)
-        if not self.size or any(n < 1 for n in self.size):
-            raise RunError(f"size is {size}; every entry is at least 1")
+        self.size = _size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
         self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
         if not self.program.inputs:
@@ -76,7 +75,7 @@ class NeuronLayer(torch.nn.Module):
     @property
     def values(self) -> Values:
         """Every parameter by name in constrained form."""
-        return Values(self.parameters_of_neuron, self.dt)
+        return Values(self.parameters_of_neuron)
 
     @property
     def W_rec(self) -> Tensor:
@@ -85,14 +84,13 @@ class NeuronLayer(torch.nn.Module):
             raise AttributeError("this layer is not recurrent")
         return self.weights.matrix()
 
-    def set(self, **values: Any) -> NeuronLayer:
-        """Write constrained values in place: `layer.set(tau=10.0)`.
+    def set(self, /, **values: Any) -> NeuronLayer:
+        """Write constrained values in place, all or none: `layer.set(tau=10.0)`.
 
         Raises:
             RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
         """
-        for name, value in values.items():
-            self.parameters_of_neuron.write(name, value, self.dt)
+        self.parameters_of_neuron.write(values, self.dt)
         return self
 
     def project(self) -> None:
@@ -132,7 +130,7 @@ class NeuronLayer(torch.nn.Module):
         else:
             outputs, after, last = self._run_native(kernel, given, coefficients, start, last)
         if self.check_finite:
-            self._require_finite(x, carry, after)
+            self._require_finite(x, carry, lengths, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
 
     def trace(self, x: Any, carry: Carry | None = None, *, lengths: Tensor | None = None) -> dict[str, Tensor]:
@@ -155,7 +153,7 @@ class NeuronLayer(torch.nn.Module):
         """Coefficients and inits in float64: a few numbers per neuron, computed exactly and once per call."""
         dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
         prologue = eager_torch.eager_program(self.program).prologue
-        coefficients, inits = prologue(self.parameters_of_neuron.slots(self.dt), dt)
+        coefficients, inits = prologue(self.parameters_of_neuron.slots(), dt)
         return list(coefficients), list(inits)
 
     def _prepare(self, given: Sequence, carry: Carry | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
@@ -224,7 +222,7 @@ class NeuronLayer(torch.nn.Module):
             kernel = native_torch.compile_program(self.program, adjoint(self.program), self._like.dtype, pair)
         except Unsupported as error:
             _warn_once(str(error))
-            return None
+            kernel = None
         self.__dict__["_compiled"] = (self._like.dtype, kernel)
         return kernel
 
@@ -255,14 +253,16 @@ class NeuronLayer(torch.nn.Module):
             last,
         )
 
-    def _require_finite(self, x: Any, carry: Carry | None, after: list[Tensor]) -> None:
+    def _require_finite(self, x: Any, carry: Carry | None, lengths: Any, found: list[Tensor]) -> None:
         """Raise with the first step, lane and state that is not finite."""
-        if all(bool(torch.isfinite(a).all()) for a in after):
+        if all(bool(torch.isfinite(a).all()) for a in found):
             return
         with torch.no_grad():
-            rows = self.trace(x, carry)
+            rows = self.trace(x, carry, lengths=lengths)
         bad = {n: torch.nonzero(~torch.isfinite(v)) for n, v in rows.items()}
         first = {n: b[0].tolist() for n, b in bad.items() if len(b)}
+        if not first:
+            raise RunError(f"a value of '{self.neuron.spec.name}' is not finite")
         name = min(first, key=lambda n: first[n][0])
         t, *lane = first[name]
         raise RunError(f"'{name}' of '{self.neuron.spec.name}' is not finite from step {t} on, lane {tuple(lane)}")
@@ -270,19 +270,22 @@ class NeuronLayer(torch.nn.Module):
     # life
 
     def at_dt(self, dt: Any) -> NeuronLayer:
-        """The same parameters at another step: changing dt changes the discretization, never the model."""
+        """The same parameters at another step: changing dt changes the discretization, never the model.
+
+        Raises:
+            RunError: not a step, or a value lies outside a domain that reads dt.
+        """
         other = copy.copy(self)
         other._modules = dict(self._modules)
         other.dt = self.neuron.step_length(dt)
+        self.parameters_of_neuron.check(other.dt)
         return other
 
     def to_neuron(self) -> Any:
         """The declaration with the trained values."""
-        rows = {
-            n: v.detach().cpu().double().numpy() if not v.is_complex() else v.detach().cpu().numpy()
-            for n, v in self.values.items()
-        }
-        return self.neuron.from_spec(trained_spec(self.neuron.spec, rows))
+        inner, spec = self.parameters_of_neuron, self.neuron.spec
+        rows = {p.name: inner.constrained(p).detach().cpu().numpy() for p in spec.parameters}
+        return self.neuron.from_spec(trained_spec(spec, rows))
 
     @property
     def only_output(self) -> OnlyOutput:
@@ -303,6 +306,16 @@ class NeuronLayer(torch.nn.Module):
         return (
             f"{self.neuron.spec.name}, size={self.size if len(self.size) > 1 else self.size[0]}, dt={self.dt:g}{kind}"
         )
+
+
+def _size(size: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(operator.index(n) for n in (size if isinstance(size, tuple | list) else (size,)))
+    except TypeError as error:
+        raise RunError(f"size is {size!r}, expected a whole number or a tuple of them") from error
+    if not found or min(found) < 1:
+        raise RunError(f"size is {size}; every entry is at least 1")
+    return found
 
 
 def _warn_once(reason: str) -> None:

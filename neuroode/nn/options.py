@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.expr.nodes import Binary, Expr, Num
-from neuroode.expr.parse import parse_expr
+from neuroode.expr.from_sympy import decimal
+from neuroode.expr.nodes import Binary
+from neuroode.spec.build import build
+from neuroode.spec.declare import changed
+from neuroode.spec.declare import surrogate as surrogate_of
+from neuroode.spec.to_tree import to_tree
 from neuroode.spec.types import EventDecl, NeuronSpec, ParameterDecl, Surrogate
 
 LATER = {
@@ -46,14 +49,21 @@ def changed_spec(spec: NeuronSpec, init: Mapping[str, Any], reset_gradient: str 
             f"init names '{wrong[0]}', which is no parameter of '{spec.name}'",
             hint="parameters: " + ", ".join(sorted(known)),
         )
-    parameters = tuple(_with_init(p, init[p.name]) if p.name in init else p for p in spec.parameters)
+    if init:
+        written = {p.name: _with_init(p, init[p.name]) for p in spec.parameters if p.name in init}
+        spec = changed(spec, "replace", {"parameters": written})
+    if reset_gradient is None and surrogate is None:
+        return spec
     events = tuple(_with_options(e, reset_gradient, surrogate) for e in spec.events)
-    return replace(spec, parameters=parameters, events=events)
+    return build(to_tree(replace(spec, events=events)), spec.source)
 
 
-def _with_init(p: ParameterDecl, value: Any) -> ParameterDecl:
-    text = value if isinstance(value, str) else repr(float(value))
-    return replace(p, value=None, init=parse_expr(text))
+def _with_init(p: ParameterDecl, value: Any) -> dict[str, Any]:
+    """The parameter's mapping with its value or init replaced."""
+    value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    row = {"init" if isinstance(value, str) else "value": value}
+    row |= {"per": list(p.per), "domain": p.domain, "type": p.type, "trainable": p.trainable}
+    return row | {k: v for k, v in (("transform", p.transform), ("unit", p.unit), ("about", p.about)) if v}
 
 
 def _with_options(e: EventDecl, reset_gradient: str | None, surrogate: Any) -> EventDecl:
@@ -62,23 +72,20 @@ def _with_options(e: EventDecl, reset_gradient: str | None, surrogate: Any) -> E
     e = replace(e, reset_gradient=reset_gradient) if reset_gradient else e
     if surrogate is None:
         return e
-    return replace(e, surrogate=surrogate if isinstance(surrogate, Surrogate) else Surrogate(kind=str(surrogate)))
+    return replace(e, surrogate=surrogate if isinstance(surrogate, Surrogate) else surrogate_of(surrogate))
 
 
 def trained_spec(spec: NeuronSpec, values: Mapping[str, np.ndarray]) -> NeuronSpec:
-    """The declaration with the value of each trainable parameter written out."""
-    rows = tuple(replace(p, init=None, value=_literal(values[p.name])) if p.trainable else p for p in spec.parameters)
+    """The declaration with the present value of each parameter written out."""
+    rows = tuple(replace(p, init=None, value=_literal(values[p.name])) for p in spec.parameters)
     return replace(spec, parameters=rows)
 
 
 def _literal(value: np.ndarray) -> Any:
     if np.ndim(value):
         return tuple(_literal(v) for v in value)
-    number = complex(value)
     if not np.iscomplexobj(value):
-        return _real(number.real)
-    return Binary("+", _real(number.real), Num(Fraction(repr(number.imag)), imaginary=True))
-
-
-def _real(x: float) -> Expr:
-    return Num(Fraction(repr(x)))
+        return decimal(float(value))
+    number = complex(value)
+    sign = "-" if number.imag < 0 else "+"
+    return Binary(sign, decimal(number.real), replace(decimal(abs(number.imag)), imaginary=True))

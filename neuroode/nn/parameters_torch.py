@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from neuroode._errors import RunError
+from neuroode.expr.nodes import names
 from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
 from neuroode.spec.types import NeuronSpec, ParameterDecl
@@ -26,10 +27,12 @@ class Parameters(torch.nn.Module):
     def __init__(self, spec: NeuronSpec, dt: float, size: tuple[int, ...], dtype: torch.dtype, device: Any) -> None:
         super().__init__()
         self.spec, self.size = spec, size
+        self.dt = dt  # of the bounds that stored numbers are squashed into: another step changes no value
         rng = np.random.default_rng(int(torch.randint(2**31 - 1, ()).item()))
         start = numbers.initial_values(spec, dt, size, rng)
+        base = numbers.in_base(spec, start | {"dt": np.asarray(dt)})
         for p in spec.parameters:
-            value = self._stored(p, start[p.name], start | {"dt": np.asarray(dt)}).to(dtype=dtype, device=device)
+            value = _stored(p, start[p.name], base, dtype).to(device=device)
             if p.trainable:
                 self.register_parameter(f"raw_{p.name}", torch.nn.Parameter(value))
             else:
@@ -38,45 +41,56 @@ class Parameters(torch.nn.Module):
     def stored(self, p: ParameterDecl) -> Tensor:
         return getattr(self, f"raw_{p.name}" if p.trainable else f"value_{p.name}")
 
-    def bounds(self, p: ParameterDecl, dt: float) -> tuple[float, float]:
-        """Bounds of the domain; they may read constants and dt."""
-        if not p.bounds:
-            return numbers.bounds(p, {})
-        constants = {
-            q.name: self.stored(q).detach().cpu().double().numpy() for q in self.spec.parameters if not q.trainable
-        }
-        return numbers.bounds(p, constants | {"dt": dt})
+    def bounds(self, p: ParameterDecl, dt: float | None = None) -> tuple[float, float]:
+        """Bounds of the domain at a step; they may read constants. Without `dt`: those of the stored numbers."""
+        read = _read_by_bounds(p)
+        constants = {q.name: self._number(q) for q in self.spec.parameters if q.name in read}
+        return numbers.bounds(p, numbers.in_base(self.spec, constants | {"dt": self.dt if dt is None else dt}))
 
-    def constrained(self, p: ParameterDecl, dt: float) -> Tensor:
+    def _number(self, p: ParameterDecl) -> np.ndarray:
+        return self.constrained(p).detach().cpu().numpy()
+
+    def constrained(self, p: ParameterDecl) -> Tensor:
         """The value in its domain, float64 (complex128), differentiable."""
         raw = self.stored(p).double()
         if p.type == "complex":
             return torch.view_as_complex(raw)
-        return transforms.forward(p, raw, self.bounds(p, dt)) if p.trainable else raw
-
-    def _stored(self, p: ParameterDecl, value: Any, others: Mapping[str, Any]) -> Tensor:
-        if p.type == "complex":
-            return torch.view_as_real(torch.as_tensor(value, dtype=torch.complex128)).clone()
-        tensor = torch.as_tensor(np.asarray(value, float))
-        return transforms.inverse(p, tensor, numbers.bounds(p, others)) if p.trainable else tensor.clone()
+        return transforms.forward(p, raw, self.bounds(p)) if p.trainable else raw
 
     @torch.no_grad()
-    def write(self, name: str, value: Any, dt: float) -> None:
-        """Set a constrained value in place.
+    def write(self, given: Mapping[str, Any], dt: float) -> None:
+        """Set constrained values in place, all or none. What is not named keeps its value, also if its bounds move.
 
         Raises:
             RunError: no such parameter, or a shape that does not fit.
             SpecError: a value outside the domain.
         """
-        p = self._declaration(name)
-        kind = complex if p.type == "complex" else float
-        given = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        fitted = numbers.fit(p, np.asarray(given, kind), self.size)
-        others = {q.name: self.constrained(q, dt).detach().cpu().numpy() for q in self.spec.parameters} | {
-            "dt": np.asarray(dt)
-        }
-        numbers.check_domain(p, fitted, others)
-        self.stored(p).copy_(self._stored(p, fitted, others))
+        now = {q.name: self._number(q) for q in self.spec.parameters}
+        for name, value in given.items():
+            p = self._declaration(name)
+            array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            now[name] = numbers.fit(p, numbers.numeric(p, array), self.size)
+        here = numbers.in_base(self.spec, now | {"dt": dt})
+        built = numbers.in_base(self.spec, now | {"dt": self.dt})
+        fresh = []
+        for p in self.spec.parameters:
+            if p.name in given or _read_by_bounds(p) & set(given):
+                numbers.check_domain(p, now[p.name], here)
+                fresh.append((p, _stored(p, now[p.name], built, self.stored(p).dtype)))
+        for p, value in fresh:
+            self.stored(p).copy_(value)
+
+    def check(self, dt: float) -> None:
+        """Whether every value lies in its domain at another step.
+
+        Raises:
+            RunError: one does not.
+        """
+        now = {q.name: self._number(q) for q in self.spec.parameters}
+        base = numbers.in_base(self.spec, now | {"dt": dt})
+        for p in self.spec.parameters:
+            if self.bounds(p, dt) != self.bounds(p) and not numbers.inside(p, now[p.name], base).all():
+                raise RunError(f"at dt={dt:g} parameter '{p.name}' lies outside its domain {p.domain}")
 
     def _declaration(self, name: str) -> ParameterDecl:
         found = next((p for p in self.spec.parameters if p.name == name), None)
@@ -90,30 +104,59 @@ class Parameters(torch.nn.Module):
         """Move stored numbers whose image left the domain to its bound."""
         for p in self.spec.parameters:
             if p.trainable and p.type == "real" and p.domain != "real":
-                raw = self.stored(p)
-                moved = transforms.project(p, raw.double(), self.bounds(p, dt))
-                raw.copy_(torch.where(moved == raw.double(), raw, moved.to(raw.dtype)))
+                raw, bounds = self.stored(p), self.bounds(p, dt)
+                moved = transforms.project(p, raw.double(), bounds)
+                raw.copy_(torch.where(moved == raw.double(), raw, transforms.rounded(p, moved, bounds, raw.dtype)))
 
-    def slots(self, dt: float) -> dict[str, Tensor]:
+    def slots(self) -> dict[str, Tensor]:
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
         rows: dict[str, Tensor] = {}
         for p in self.spec.parameters:
-            value = self.constrained(p, dt)
+            value = self.constrained(p)
             if "channel" in p.per:
                 value = value.reshape(-1, *([1] * (len(self.size) - 1)))
             rows |= {f"{p.name}.re": value.real, f"{p.name}.im": value.imag} if p.type == "complex" else {p.name: value}
         return rows
 
 
+def _stored(p: ParameterDecl, value: np.ndarray, base: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    """The number that is stored for a value.
+
+    Raises:
+        RunError: the transform does not reach the value.
+    """
+    if p.type == "complex":
+        return torch.view_as_real(torch.as_tensor(value, dtype=torch.complex128)).to(dtype, copy=True)
+    wanted = torch.as_tensor(np.array(value, float))
+    if not p.trainable:
+        return wanted.to(dtype)
+    bounds = numbers.bounds(p, base)
+    raw = transforms.inverse(p, wanted, bounds)
+    span = bounds[1] - bounds[0]
+    missed = (transforms.forward(p, raw, bounds) - wanted).abs() > 1e-6 * (span if np.isfinite(span) else wanted.abs())
+    if missed.any() or not raw.isfinite().all():
+        worst = wanted[missed | ~raw.isfinite()].flatten()[0]
+        what = f"parameter '{p.name}': its transform {numbers.transform_name(p)} does not reach {worst:g}"
+        raise RunError(what, hint="declare another transform, such as none")
+    return transforms.rounded(p, raw, bounds, dtype)
+
+
+def _read_by_bounds(p: ParameterDecl) -> set[str]:
+    return set().union(*(names(b) for b in p.bounds))
+
+
 class Values(Mapping[str, Tensor]):
     """`layer.values[name]`: any parameter in constrained form, in the layer's dtype."""
 
-    def __init__(self, parameters: Parameters, dt: float) -> None:
-        self._parameters, self._dt = parameters, dt
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+
+    def __contains__(self, name: object) -> bool:
+        return any(p.name == name for p in self._parameters.spec.parameters)
 
     def __getitem__(self, name: str) -> Tensor:
         p = self._parameters._declaration(name)
-        value = self._parameters.constrained(p, self._dt)
+        value = self._parameters.constrained(p)
         dtype = self._parameters.stored(p).dtype
         wanted = torch.complex128 if dtype == torch.float64 else torch.complex64
         return value.to(wanted if p.type == "complex" else dtype)

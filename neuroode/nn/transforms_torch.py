@@ -24,14 +24,19 @@ def inverse(p: ParameterDecl, value: Tensor, bounds: Bounds) -> Tensor:
 
 def project(p: ParameterDecl, raw: Tensor, bounds: Bounds) -> Tensor:
     """Stored numbers whose image leaves the domain, moved to its bound; needed where the map is not onto it."""
-    if name_of(p) not in ("abs", "relu", "project", "none", "exp"):
+    if name_of(p) not in ("abs", "relu", "project", "none", "exp", "softplus"):
         return raw
     low, high = bounds
     value = forward(p, raw, bounds)
-    clamped = value.clamp(_inside(low), high)
+    if p.domain == "positive":
+        low = torch.finfo(torch.float32).tiny  # keeps the bound open
+    clamped = value.clamp(low, high)
     return torch.where(clamped == value, raw, inverse(p, clamped, bounds))
 
 
-def _inside(low: float) -> float:
-    """An open lower bound of 0 is kept open by the smallest normal number of float32."""
-    return torch.finfo(torch.float32).tiny if low == 0 else low
+def rounded(p: ParameterDecl, raw: Tensor, bounds: Bounds, dtype: torch.dtype) -> Tensor:
+    """A stored number in `dtype`; where rounding led past a bound, its neighbour inside."""
+    near = raw.to(dtype)
+    value = forward(p, near.double(), bounds)
+    inward = torch.where(value > bounds[1], -torch.inf, torch.inf).to(dtype)
+    return torch.where((value > bounds[1]) | (value < bounds[0]), torch.nextafter(near, inward), near)

@@ -9,8 +9,10 @@ import numpy as np
 
 from neuroode._errors import RunError, SpecError, Unsupported
 from neuroode.expr.evaluate import evaluate
-from neuroode.expr.nodes import Call, walk
+from neuroode.expr.nodes import Call, Expr, walk
 from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.quantities import literal
+from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
 
 Array = np.ndarray
@@ -113,8 +115,10 @@ def initial_values(
                 f"the inits of {', '.join(p.name for p in waiting)} read each other", place=waiting[0].place
             )
         for p in ready:
-            values[p.name] = _given(p, given[p.name], size) if p.name in given else _declared(p, values, size, rng)
-            check_domain(p, values[p.name], values)
+            base = in_base(spec, values)
+            found = _given(p, given[p.name], size) if p.name in given else _declared(spec, p, base, size, rng)
+            check_domain(p, found, base)
+            values[p.name] = found
         waiting = [p for p in waiting if p not in ready]
     return {k: v for k, v in values.items() if k != "dt"}
 
@@ -132,8 +136,46 @@ def _leaves(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
+def in_base(spec: NeuronSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in declared units as those that expressions are evaluated with: in base units."""
+    units = {p.name: p.unit for p in spec.parameters} | {"dt": spec.dt.unit if spec.dt else None}
+    return {n: v * _scale(units[n]) if units.get(n) else v for n, v in values.items()}
+
+
+def _scale(unit: str | None) -> float:
+    return float(scale_and_dimension(unit)[0]) if unit else 1.0
+
+
+def _evaluated(
+    p: ParameterDecl,
+    node: Expr,
+    base: Mapping[str, Any],
+    rng: np.random.Generator | None = None,
+    shape: tuple[int, ...] = (),
+) -> Array:
+    """An expression in the declared unit of the parameter; where no unit stands in it, its numbers are in that unit."""
+    alone = literal(node)
+    if alone is not None and alone.unit and p.unit:  # exactly
+        return np.asarray(float(alone.value * scale_and_dimension(alone.unit)[0] / scale_and_dimension(p.unit)[0]))
+    found = evaluate(node, base, rng, shape)
+    return found if p.unit is None or is_bare(node) else found / _scale(p.unit)
+
+
 def _given(p: ParameterDecl, value: Any, size: tuple[int, ...]) -> Array:
-    return fit(p, np.asarray(value, dtype=complex if p.type == "complex" else float), size)
+    return fit(p, numeric(p, value), size)
+
+
+def numeric(p: ParameterDecl, value: Any) -> Array:
+    """A caller's value as an array of numbers.
+
+    Raises:
+        RunError: it is not one.
+    """
+    try:
+        return np.asarray(value, complex if p.type == "complex" else float)
+    except (TypeError, ValueError) as error:
+        kind = "numbers" if p.type == "complex" else "real numbers"
+        raise RunError(f"parameter '{p.name}': {value!r} is not made of {kind}") from error
 
 
 def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
@@ -149,53 +191,71 @@ def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
         raise RunError(f"parameter '{p.name}' has shape {shape}, found {np.shape(value)}") from error
 
 
-def _declared(p: ParameterDecl, values: Mapping[str, Array], size: tuple[int, ...], rng: np.random.Generator) -> Array:
-    kind = complex if p.type == "complex" else float
+def _declared(
+    spec: NeuronSpec, p: ParameterDecl, base: Mapping[str, Any], size: tuple[int, ...], rng: np.random.Generator
+) -> Array:
     if p.init is None:
-        return fit(p, np.asarray(_literal(p.value, values), kind), size)
-    shape = level_shape(p, size)
-    drawn = np.array(np.broadcast_to(evaluate(p.init, values, rng, shape), shape), kind)
+        return fit(p, np.asarray(_literal(p, p.value, base), complex if p.type == "complex" else float), size)
+    drawn = _drawn(spec, p, base, size, rng)
     if not any(isinstance(n, Call) and n.name in DRAWS for n in walk(p.init)):
         return drawn
     for _ in range(RETRIES):  # draws outside the domain are drawn again
-        bad = ~inside(p, drawn, values)
+        bad = ~inside(p, drawn, base)
         if not bad.any():
             return drawn
-        again = np.array(np.broadcast_to(evaluate(p.init, values, rng, shape), shape), kind)
-        drawn = np.where(bad, again, drawn)
+        drawn = np.where(bad, _drawn(spec, p, base, size, rng), drawn)
     raise SpecError(f"parameter '{p.name}': {RETRIES} draws in a row fall outside its domain {p.domain}", place=p.place)
 
 
-def _literal(value: Any, values: Mapping[str, Array]) -> Any:
+def _drawn(
+    spec: NeuronSpec, p: ParameterDecl, base: Mapping[str, Any], size: tuple[int, ...], rng: np.random.Generator
+) -> Array:
+    """The init, evaluated for each element."""
+    assert p.init is not None
+    shape = level_shape(p, size)
+    if "neuron" in p.per:  # what varies by channel lies along the first axis of the lanes
+        base = base | {q.name: spread(base[q.name], q, size) for q in spec.parameters if q.name in base}
+    try:
+        with np.errstate(all="ignore"):
+            found = np.broadcast_to(_evaluated(p, p.init, base, rng, shape), shape)
+    except ValueError as error:
+        varied = f"the init of parameter '{p.name}' varies with more than the parameter itself"
+        raise SpecError(varied, place=p.place, hint=f"it has shape {shape}: declare per: neuron") from error
+    return np.array(found, complex if p.type == "complex" else float)
+
+
+def _literal(p: ParameterDecl, value: Any, base: Mapping[str, Any]) -> Any:
     if isinstance(value, tuple):
-        return [_literal(v, values) for v in value]
-    return evaluate(value, values)[()]
+        return [_literal(p, v, base) for v in value]
+    return _evaluated(p, value, base)[()]
 
 
-def bounds(p: ParameterDecl, values: Mapping[str, Array | float]) -> tuple[float, float]:
-    """Lower and upper bound of a real domain."""
+def bounds(p: ParameterDecl, base: Mapping[str, Any]) -> tuple[float, float]:
+    """Lower and upper bound of a real domain; `base` holds constants and dt in base units."""
     kind = p.domain.partition("(")[0]
     if kind == "interval":
-        low, high = (float(np.real(evaluate(b, values))) for b in p.bounds)
+        low, high = (float(np.real(_evaluated(p, b, base))) for b in p.bounds)
         return low, high
     fixed = {"positive": (0.0, np.inf), "nonnegative": (0.0, np.inf), "unit": (0.0, 1.0)}
     return fixed.get(kind, (-np.inf, np.inf))
 
 
-def inside(p: ParameterDecl, value: Array, values: Mapping[str, Array | float]) -> Array:
+def inside(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Array:
+    """Where finite values lie in the domain."""
     if p.type == "complex":
         return np.isfinite(value)
-    low, high = bounds(p, values)
+    low, high = bounds(p, base)
     above = value > low if p.domain == "positive" else value >= low
-    return above & (value <= high)
+    return above & (value <= high) & np.isfinite(value)
 
 
-def check_domain(p: ParameterDecl, value: Array, values: Mapping[str, Array | float]) -> None:
-    """Raise SpecError with the first value outside the domain."""
-    bad = ~inside(p, value, values)
+def check_domain(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> None:
+    """Raise SpecError with the first value outside the domain, or not finite."""
+    bad = ~inside(p, value, base)
     if bad.any():
         first = np.asarray(value)[bad][0] if np.ndim(value) else np.asarray(value)[()]
         kind = p.domain if p.domain in ("positive", "nonnegative") else f"in {p.domain}"
+        kind = kind if np.isfinite(first) else "finite"
         raise SpecError(f"parameter '{p.name}': {first:g} is not {kind}", place=p.place)
 
 

@@ -13,13 +13,13 @@ from neuroode.expr.from_sympy import decimal, is_sympy, node_of
 from neuroode.expr.nodes import Compare, Logic
 from neuroode.expr.origin import Origin, of_text
 from neuroode.expr.show import show
-from neuroode.spec import words
+from neuroode.spec import events, words
 from neuroode.spec.build import build
 from neuroode.spec.inherit import change, resolve
 from neuroode.spec.read_yaml import parent_of
 from neuroode.spec.to_tree import quantity_text, to_tree
 from neuroode.spec.tree import Map, Scalar, Seq, Tree
-from neuroode.spec.types import NeuronSpec, Quantity
+from neuroode.spec.types import NeuronSpec, Quantity, Surrogate
 
 _MAPPINGS = (words.Parameter, words.State, words.Input, words.Reset, words.Surrogate, words.Event)
 _GUARDS = ("spike", "when", "checks")
@@ -52,6 +52,16 @@ def changed(spec: NeuronSpec, key: str, what: Any) -> NeuronSpec:
     make = _Maker(*_caller())
     changes = make.top({key: what})
     return build(change(to_tree(spec, make.origin), changes), source=spec.source)
+
+
+def surrogate(value: Any) -> Surrogate:
+    """The surrogate that a text, a mapping, or `Surrogate(...)` of `words` makes.
+
+    Raises:
+        SpecError: no such kind or option.
+    """
+    make = _Maker(*_caller())
+    return events.surrogate(make.tree(value, "surrogate", 0, False), "the module")
 
 
 def _caller() -> tuple[str, int]:

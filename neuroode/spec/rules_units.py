@@ -134,13 +134,13 @@ def _site(table: Table, site: Site) -> None:
         return
     wanted = _wanted(table, site)
     if wanted is not None and found is not FREE and found != wanted[0]:
-        if site.role in ("init", "value", "domain") and _is_bare(site.node):
+        if site.role in ("init", "value", "domain") and is_bare(site.node):
             return
         what = f"{site.what}: {table.words(found)} where {wanted[1]} is {table.words(wanted[0])}"
         raise UnitError(what, place=site.node.mark.place, hint=_hint(found, wanted[0]))
 
 
-def _is_bare(node: Node) -> bool:
+def is_bare(node: Node) -> bool:
     """Whether no unit stands in a value: its numbers are then in the declared unit."""
     return not any(isinstance(n, Num) and n.unit for n in walk(node)) and not any(
         isinstance(n, Ref) for n in walk(node)

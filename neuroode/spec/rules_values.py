@@ -111,10 +111,11 @@ def _shape(scope: Scope, p: ParameterDecl) -> None:
     found = _lengths(p.value)
     if found is None:
         raise SpecError(f"the list of parameter '{p.name}' has rows of different lengths", place=p.place)
-    if len(found) != len(wanted):
+    own = len(found) - len(wanted)  # levels of one value per channel or neuron, before those of the axes
+    if own and not (own == 1 and p.per[0] == "channel") and not (own > 0 and p.per[0] == "neuron"):
         what = f"the list of parameter '{p.name}' has {len(found)} levels, its axes are {', '.join(axes) or 'none'}"
         raise SpecError(what, place=p.place, hint=f"write {{value: [...], per: [k]}} with axes: {{k: {found[0]}}}")
-    for axis, length, size in zip(axes, found, wanted, strict=True):
+    for axis, length, size in zip(axes, found[own:], wanted, strict=True):
         if isinstance(size, int) and size != length:
             what = f"the list of parameter '{p.name}' has {length} entries, axis {axis} has {size}"
             raise SpecError(what, place=p.place)
