@@ -26,18 +26,18 @@ EVALUATE = 250  # sequences at a time
 
 
 class Data:
-    """Sequences, time first and contiguous, so that a batch is one gather."""
+    """Sequences x (T, n, C), labels y (n,) or (n, T): a batch is one gather each."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x = torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1)))
-        self.y = torch.from_numpy(np.ascontiguousarray(y.T))
+        self.y = torch.from_numpy(y)
 
     def __len__(self) -> int:
         return self.x.shape[1]
 
     def batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for which in order.split(size):
-            yield self.x.index_select(1, which), self.y.index_select(-1, which)
+            yield self.x.index_select(1, which), self.y[which]
 
 
 class Trainer:
@@ -61,6 +61,7 @@ class Trainer:
         self.train = Data(task.train_x, task.train_y)
         self.test = Data(task.test_x, task.test_y)
         self.val = Data(task.val_x, task.val_y) if task.val_x is not None and task.val_y is not None else None
+        self.network.scale_input(settings.gain, self.train.x[:, : settings.batch])
         self.start = self._resonators()
         self.epochs: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -193,8 +194,8 @@ class Trainer:
         out, hidden = self.network.both(x)
         return Raster(
             sample=sample,
-            label=y[..., 0].numpy(),
-            prediction=predict(out, y.ndim, self.settings)[..., 0].numpy(),
+            label=y[0].numpy(),
+            prediction=predict(out, y.ndim, self.settings)[0].numpy(),
             spiking=shape.spiking(self.neuron.spec),
             input=x[:, 0].numpy(),
             output=hidden[:, 0].numpy(),

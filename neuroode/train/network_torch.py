@@ -12,6 +12,9 @@ from neuroode.train.linear_torch import Linear
 from neuroode.train.options import Settings
 from neuroode.train.shape import check, spiking
 
+ACTIVE = 0.3  # of spikes: one in eleven
+LARGEST_POWER = 30
+
 
 class Network(nn.Module):
     """x (T, B, C) -> outputs (T, B, classes), and on request the hidden layer (T, B, size).
@@ -29,18 +32,37 @@ class Network(nn.Module):
         self.hidden = neuron.torch(**options, dt=settings.dt, dtype=torch.float32)
         self.out = Linear(settings.size, classes, bias=settings.bias)
         self.leaky = _leaky(leaky, classes, settings)
-        self._start_weights(channels, settings.gain)
+        self._start_weights(channels)
 
-    def _start_weights(self, channels: int, gain: float) -> None:
+    def _start_weights(self, channels: int) -> None:
         fan_in, size = channels + (self.out.in_features if self.recurrent else 0), self.out.in_features
         bound = sqrt(6 / (fan_in + size))
-        nn.init.uniform_(self.into.weight, -bound * gain, bound * gain)
+        nn.init.uniform_(self.into.weight, -bound, bound)
         if self.recurrent:
             nn.init.uniform_(self.hidden.W_rec, -bound, bound)
         nn.init.xavier_uniform_(self.out.weight)
         for linear in (self.into, self.out):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
+
+    @torch.no_grad()
+    def scale_input(self, gain: float | None, x: Tensor) -> None:
+        """Multiply the input weights by `gain`, or by a power of two that makes the layer moderately active on x.
+
+        Neurons differ by orders of magnitude in the input that they answer to, and a silent layer learns nothing.
+        """
+        if gain is not None:
+            self.into.weight *= gain
+            return
+        factor = 2.0 if self._activity(x) < ACTIVE else 0.5
+        for _ in range(LARGEST_POWER):
+            if (self._activity(x) < ACTIVE) != (factor > 1):
+                break
+            self.into.weight *= factor
+
+    def _activity(self, x: Tensor) -> float:
+        """Root mean square of the hidden layer: for spikes, the root of the share of neurons that fire."""
+        return float(self.hidden(self.into(x))[0].square().mean().sqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.both(x)[0]

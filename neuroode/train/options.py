@@ -28,7 +28,8 @@ class Settings:
         loss: every_step (summed over time), last_step, or mean_output (of the outputs' mean over time).
         skip: steps at the start that no loss and no prediction reads.
         readout: li (a leaky integrator a class) or linear.
-        gain: factor on the initial input weights, so that the neurons are neither silent nor saturated.
+        gain: factor on the initial input weights; None: a power of two at which the neurons are neither silent nor
+            saturated on the first sequences.
         bias: of both linear maps.
         tau_out: initial time constants of the leaky readout, in steps.
         recurrent: None: where the neuron spikes.
@@ -46,7 +47,7 @@ class Settings:
     loss: str = "mean_output"
     skip: int = 0
     readout: str = "li"
-    gain: float = 1.0
+    gain: float | None = None
     bias: bool = True
     tau_out: str = "normal(20, 5)"
     recurrent: bool | None = None
@@ -60,8 +61,7 @@ class Settings:
         for name in ("epochs", "skip"):
             _check_whole(name, getattr(self, name), 0)
         _check_positive("lr", self.lr)
-        _check_positive("gain", self.gain)
-        for name in ("clip", "dt", "require"):
+        for name in ("gain", "clip", "dt", "require"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
         _check_choice("loss", self.loss, LOSSES)

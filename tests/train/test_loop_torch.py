@@ -164,3 +164,13 @@ def test_a_neuron_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         Network(no.load(str(pair)), no.load("li"), 1, 2, SMALL)
     with pytest.raises(NeuroodeError, match="omeg"):
         Network(no.load("brf"), no.load("li"), 1, 2, replace(SMALL, init={"omeg": "1"}))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_input_is_scaled_to_what_the_neurons_answer_to(few: Task, scale: float) -> None:
+    loud = replace(few, train_x=few.train_x * np.float32(scale))
+    network = trainer(loud, replace(recommended("digits", "default"), size=20), "lif").network
+    x = torch.from_numpy(loud.train_x[:32].swapaxes(0, 1).copy())
+    with torch.no_grad():
+        rate = float(network.both(x)[1].mean())
+    assert 0.02 < rate < 0.5

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuroode.train import Settings
+from neuroode._errors import Unsupported
+from neuroode.train import Settings, loss_torch
 from neuroode.train.linear_torch import Linear
-from neuroode.train.loss_torch import correct, loss, predict, terms
+from neuroode.train.loss_torch import correct, loss, nll_sum, nll_sum_plain, predict, terms
 
 
 @pytest.fixture
@@ -18,42 +19,62 @@ def out() -> Tensor:
 
 @pytest.fixture
 def labels() -> Tensor:
-    return torch.randint(0, 3, (7, 5), generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, 3, (5, 7), generator=torch.Generator().manual_seed(1))
 
 
 def by_hand(out: Tensor, labels: Tensor) -> Tensor:
     """Sum over time of the batch mean, term by term."""
-    rows = [out[t, b].log_softmax(-1)[labels[t, b]] for t in range(len(out)) for b in range(out.shape[1])]
+    rows = [out[t, b].log_softmax(-1)[labels[b, t]] for t in range(len(out)) for b in range(out.shape[1])]
     return -torch.stack(rows).sum() / out.shape[1]
 
 
 @pytest.mark.parametrize("skip", [0, 2])
 def test_every_step(out: Tensor, labels: Tensor, skip: int) -> None:
     recipe = Settings(loss="every_step", skip=skip)
-    value, expected = loss(out, labels, recipe), by_hand(out[skip:], labels[skip:])
+    value, expected = loss(out, labels, recipe), by_hand(out[skip:], labels[:, skip:])
     assert torch.allclose(value, expected, rtol=1e-12)
     (mine,), (theirs,) = torch.autograd.grad(value, out), torch.autograd.grad(expected, out)
     assert torch.allclose(mine, theirs, atol=1e-14)
     assert terms(recipe, 7) == 7 - skip
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("two_axes", [False, True])
+def test_the_kernel_is_torchs_own_loss(out: Tensor, labels: Tensor, dtype: torch.dtype, two_axes: bool) -> None:
+    found = []
+    for function in (nll_sum, nll_sum_plain):
+        x = out.detach().to(dtype).requires_grad_()
+        value = function(x, labels if two_axes else labels[:, 0], 2)
+        found.append([value, *torch.autograd.grad(value, x)])
+    tolerance = 100 * torch.finfo(dtype).eps
+    assert all(torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in zip(*found, strict=True))
+
+
+def test_without_a_compiler_the_loss_is_torchs(out: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise Unsupported("no compiler")
+
+    monkeypatch.setattr(loss_torch, "nll_sequence", missing)
+    assert torch.equal(nll_sum(out, labels, 1), nll_sum_plain(out, labels, 1))
+
+
 def test_one_label_a_sequence_is_repeated(out: Tensor, labels: Tensor) -> None:
-    whole = loss(out, labels[0], Settings(loss="every_step"))
-    assert torch.allclose(whole, by_hand(out, labels[:1].expand(7, 5)), rtol=1e-12)
+    whole = loss(out, labels[:, 0], Settings(loss="every_step"))
+    assert torch.allclose(whole, by_hand(out, labels[:, :1].expand(5, 7)), rtol=1e-12)
 
 
 def test_last_step_and_mean_output(out: Tensor, labels: Tensor) -> None:
-    last = loss(out, labels[0], Settings(loss="last_step"))
-    assert torch.allclose(last, by_hand(out[-1:], labels[:1]), rtol=1e-12)
-    mean = loss(out, labels[0], Settings(loss="mean_output", skip=1))
-    assert torch.allclose(mean, by_hand(out[1:].mean(0, keepdim=True), labels[:1]), rtol=1e-12)
+    last = loss(out, labels[:, 0], Settings(loss="last_step"))
+    assert torch.allclose(last, by_hand(out[-1:], labels[:, :1]), rtol=1e-12)
+    mean = loss(out, labels[:, 0], Settings(loss="mean_output", skip=1))
+    assert torch.allclose(mean, by_hand(out[1:].mean(0, keepdim=True), labels[:, :1]), rtol=1e-12)
 
 
 def test_predictions_follow_the_loss(out: Tensor, labels: Tensor) -> None:
     assert predict(out, 1, Settings(loss="last_step")).equal(out[-1].argmax(-1))
     assert predict(out, 1, Settings(loss="mean_output")).equal(out.mean(0).argmax(-1))
-    assert predict(out, 2, Settings(loss="every_step", skip=3)).equal(out[3:].argmax(-1))
-    share = (out.argmax(-1) == labels).double().mean()
+    assert predict(out, 2, Settings(loss="every_step", skip=3)).equal(out[3:].argmax(-1).T)
+    share = (labels == out.argmax(-1).T).double().mean()
     assert correct(out, labels, Settings(loss="every_step")) == pytest.approx(5 * share.item())
 
 
