@@ -14,7 +14,7 @@ from neuroode.emit.python_torch import torch_source
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
 from neuroode.program import values as numbers
-from neuroode.program.types import Program
+from neuroode.program.types import Assign, Coefficient, ParamSlot, Program
 from neuroode.spec.read_yaml import read_text
 
 Array = np.ndarray
@@ -190,3 +190,47 @@ def distance(found: Any, wanted: Any) -> float:
         if np.isfinite(apart) and b.size
         else (0.0 if not b.size else float("inf"))
     )
+
+
+# one operation
+
+
+def one_op(op: str, count: int, value: object = None) -> Program:
+    """A program whose one output is op of its inputs; `expm` stands in the prologue and takes parameters."""
+    names = [f"x{i}" for i in range(count)]
+    still = op == "expm"
+    args = tuple(f"{'p' if still else 'x'}.{n}" for n in names)
+    code = (Assign("%0", op, args, value),)
+    return Program(
+        name="one_op", inputs=("x",) if still else tuple(names), carry=(), events=(), next=(), trace=(("y", "%0"),),
+        parameters=tuple(ParamSlot(f"p.{n}", n, "", "neuron", True) for n in names) if still else (),
+        prologue=code if still else (), body=() if still else code, outputs=(("y", "%0"),),
+        coefficients=(Coefficient("%0", "neuron", True),) if still else (),
+    )  # fmt: skip
+
+
+#: op, immediate -> arguments (one row an argument) away from kinks, with signs and sizes that its branches tell apart
+X = np.array([-2.7, -0.8, -0.09, 0.11, 0.6, 1.9, 3.3])
+Y = np.array([0.9, -1.7, 0.4, -0.3, 2.2, -0.6, 1.1])
+POSITIVE = np.array([0.1, 0.3, 0.9, 1.0, 2.5, 7.0, 40.0])
+BIT = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+Z = np.array([-30.0, -2.2, -1.9, -0.1, 1e-9, 0.4, 2.1])
+NODES = np.random.default_rng(4).normal(size=(5, 7)) * np.array([1, 1e-1, 1e-4, 1e-8, 0, 3, 10])
+MATRIX = np.random.default_rng(5).normal(size=(9, 7)) * np.array([1, 0.1, 1e-3, 0.3, 2, 0.5, 0.8])
+OPS_AT: list[tuple[str, object, list[Array]]] = [
+    *[(op, None, [X, Y]) for op in ("add", "sub", "mul", "div", "atan2", "min", "max", "gt", "ge")],
+    *[(op, None, [X]) for op in ("neg", "exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid")],
+    *[(op, None, [X]) for op in ("softplus", "erf", "abs", "sign", "floor", "ceil", "round", "detach")],
+    *[(op, None, [POSITIVE]) for op in ("log", "log1p", "sqrt")],
+    ("pow", None, [POSITIVE, Y]),
+    *[("ipow", k, [X]) for k in (-3, -1, 2, 3, 5)],
+    ("where", None, [BIT, X, Y]),
+    ("reset", None, [BIT, X, Y]),
+    *[("phi", k, [Z]) for k in (1, 2, 3, 4)],
+    *[(f"cphi_{part}", k, [Z, Y]) for part in ("re", "im") for k in (1, 2, 3)],
+    *[(f"cphi_{part}", k, [Z * 0, X]) for part in ("re", "im") for k in (1, 2)],
+    *[("pair", (k, part), [Y, m]) for part in "CS" for k in (0, 1, 2) for m in (X, Y - 1, 1e-7 * X, 0 * X)],
+    *[("edd", None, list(NODES[:k])) for k in (2, 3, 4, 5)],
+    *[("expm", (2, i, j), list(MATRIX[:4])) for i in (0, 1) for j in (0, 1)],
+    ("expm", (3, 0, 2), list(MATRIX)),
+]  # fmt: skip
