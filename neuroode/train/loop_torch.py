@@ -206,7 +206,8 @@ class Trainer:
         spec, layer = self.neuron.spec, self.network.hidden
         if not shape.resonator(spec):
             return None
-        omega, b_0 = (layer.values[name].detach().double().numpy().copy() for name in ("omega", "b_0"))
+        values = [np.atleast_1d(layer.values[name].detach().double().numpy()) for name in ("omega", "b_0")]
+        omega, b_0 = (v.ravel().copy() for v in np.broadcast_arrays(*values))
         dt = self.neuron.step_length(self.settings.dt)
         b = shape.damping(spec, omega, b_0, dt)
         start = getattr(self, "start", None)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from collections.abc import Mapping
 
 import numpy as np
 
-from neuroode._errors import Unsupported
-from neuroode.expr.nodes import Binary, Call, Expr, Neg, Num, Ref
+from neuroode._errors import NeuroodeError, Unsupported
+from neuroode.expr.evaluate import evaluate
+from neuroode.expr.nodes import Expr, Num, Ref, names
 from neuroode.spec.types import NeuronSpec
 
 Array = np.ndarray
-FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "abs": np.abs,
-    "cos": np.cos,
-    "sin": np.sin,
-}
-OPERATORS: dict[str, Callable[..., Array]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": np.divide,
-    "^": np.power,
-}
 
 
 def check(spec: NeuronSpec) -> None:
@@ -50,52 +36,47 @@ def spiking(spec: NeuronSpec) -> bool:
 
 
 def resonator(spec: NeuronSpec) -> bool:
-    return {"omega", "b_0"} <= {p.name for p in spec.parameters}
+    """Whether there are a frequency omega and a damping b_0, and the model's p and b are plain functions of them."""
+    if not {"omega", "b_0"} <= {p.name for p in spec.parameters}:
+        return False
+    try:
+        damping(spec, np.ones(1), np.ones(1), 1e-3)
+        boundary(spec, np.ones(1), 1e-3)
+    except NeuroodeError:
+        return False
+    return True
 
 
 def damping(spec: NeuronSpec, omega: Array, b_0: Array, dt: float) -> Array:
     """Real part b of the eigenvalues at rest: the model's own definition of b, with all states 0, or -b_0."""
-    if (rhs := _definition(spec, "b")) is None:
+    if _definition(spec, "b") is None:
         return -b_0
-    return evaluate(rhs, spec, {"omega": omega, "b_0": b_0, "dt": np.asarray(dt)})
+    return _at_rest(spec, "b", {"omega": omega, "b_0": b_0, "dt": dt})
 
 
 def boundary(spec: NeuronSpec, omega: Array, dt: float) -> Array:
     """Where the step neither grows nor decays: the model's p(omega); 0 where none is declared, as for an exact step."""
-    if (rhs := _definition(spec, "p")) is None:
+    if _definition(spec, "p") is None:
         return np.zeros_like(omega)
-    return evaluate(rhs, spec, {"omega": omega, "dt": np.asarray(dt)})
+    return _at_rest(spec, "p", {"omega": omega, "dt": dt})
 
 
-def evaluate(node: Expr, spec: NeuronSpec, known: Mapping[str, Array]) -> Array:
-    """A definition with numbers for its names; other definitions are followed, states are 0."""
-    match node:
-        case Num(value=value, imaginary=False):
-            return np.asarray(float(value))
-        case Neg(arg=arg):
-            return -evaluate(arg, spec, known)
-        case Binary(op=op, left=left, right=right):
-            return OPERATORS[op](evaluate(left, spec, known), evaluate(right, spec, known))
-        case Call(name=name, args=(arg,)) if name in FUNCTIONS:
-            return FUNCTIONS[name](evaluate(arg, spec, known))
-        case Ref(name=name) if name in known:
-            return known[name]
-        case Ref(name=name):
-            return evaluate(_meaning(spec, name), spec, known)
-    raise Unsupported(f"the report cannot evaluate a definition of '{spec.name}'")
+def _at_rest(spec: NeuronSpec, name: str, known: Mapping[str, Array | float]) -> Array:
+    """What a name stands for at rest: a number that is known, a definition, a constant, or the 0 of a state."""
+    if name in known:
+        return np.asarray(known[name])
+    rhs = _definition(spec, name) or _constant(spec, name)
+    if rhs is None:
+        return np.asarray(0.0)
+    return evaluate(rhs, {n: _at_rest(spec, n, known) for n in names(rhs)})
 
 
 def _definition(spec: NeuronSpec, name: str) -> Expr | None:
     return next((e.rhs for e in spec.equations if e.kind == "definition" and e.name == name), None)
 
 
-def _meaning(spec: NeuronSpec, name: str) -> Expr:
-    """What a name stands for at rest: a definition, a constant's number, or the 0 of a state."""
-    if (rhs := _definition(spec, name)) is not None:
-        return rhs
-    values = {p.name: p.value for p in spec.parameters}
-    value = values.get(name)
-    return value if isinstance(value, Num) else Num(Fraction(0))
+def _constant(spec: NeuronSpec, name: str) -> Num | None:
+    return next((p.value for p in spec.parameters if p.name == name and isinstance(p.value, Num)), None)
 
 
 def _name(node: Expr) -> str | None:
