@@ -41,6 +41,8 @@ class Builder:
 
     def emit(self, op: str, *args: str, value: object = None) -> str:
         """The name of op(args); folds literals, and sums and products with 0 and 1."""
+        if OPS.get(op, -1) not in (None, len(args)):
+            raise LoweringError(f"op {op!r} with {len(args)} arguments")
         folded = self._fold(op, args, value)
         if folded is not None:
             return folded
@@ -61,8 +63,6 @@ class Builder:
         return self.const(0.0) if total is None else total
 
     def _append(self, op: str, args: tuple[str, ...], value: object) -> str:
-        if OPS.get(op, -1) not in (None, len(args)):
-            raise LoweringError(f"op {op!r} with {len(args)} arguments")
         # repr tells -0.0 from 0.0, which compare equal
         key = (op, args, repr(value))
         if key not in self._known:

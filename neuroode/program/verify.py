@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from neuroode._errors import LoweringError
 from neuroode.program.types import OPS, Assign, Program
@@ -22,6 +22,7 @@ def verify_program(program: Program) -> None:
     start = coefficients | {f"c.{s.name}" for s in program.carry} | {f"x.{n}" for n in program.inputs}
     values = _check_code(program.name, program.body, start, "body")
     _require(program.name, (v for _, v in (*program.outputs, *program.next, *program.trace)), values, "result")
+    _check_events(program)
     for slot in program.events:
         _require(program.name, [slot.margin], values, f"margin of {slot.name}")
         slope = _check_code(program.name, slot.slope, values, f"slope of {slot.name}")
@@ -32,11 +33,42 @@ def verify_program(program: Program) -> None:
         raise LoweringError(f"{program.name}: a matrix exponential in the body")
 
 
+def _is_order(a: Assign) -> bool:
+    return isinstance(a.value, int) and a.value >= 1
+
+
+def _is_entry(a: Assign) -> bool:
+    """(n, i, j) of an n x n matrix."""
+    v = a.value
+    return isinstance(v, tuple) and len(v) == 3 and len(a.args) == v[0] ** 2 and all(0 <= i < v[0] for i in v[1:])
+
+
+#: op -> whether its immediate (and number of arguments) is right
+IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
+    "const": lambda a: isinstance(a.value, float),
+    "ipow": lambda a: isinstance(a.value, int),
+    **dict.fromkeys(("phi", "cphi_re", "cphi_im"), _is_order),
+    "pair": lambda a: isinstance(a.value, tuple) and len(a.value) == 2 and a.value[0] >= 0 and a.value[1] in "CST",
+    "edd": lambda a: len(a.args) >= 2,
+    "expm": _is_entry,
+    "event": lambda a: isinstance(a.value, str),
+}
+
+
+def _check_events(program: Program) -> None:
+    """Each event of the body has one slot with its margin, and each slot an event."""
+    found = sorted((str(a.value), *a.args) for a in program.body if a.op == "event")
+    if found != sorted((s.name, s.margin) for s in program.events):
+        raise LoweringError(f"{program.name}: the events of the body are not those of the slots")
+
+
 def _check_code(name: str, code: Iterable[Assign], known: set[str], where: str) -> set[str]:
     known = set(known)
     for a in code:
         if a.op not in OPS or OPS[a.op] not in (None, len(a.args)):
             raise LoweringError(f"{name}: {where}: illegal {a.op}({', '.join(a.args)})")
+        if not IMMEDIATES.get(a.op, lambda a: True)(a):
+            raise LoweringError(f"{name}: {where}: {a.op} of {len(a.args)} arguments with the immediate {a.value!r}")
         if a.name in known:
             raise LoweringError(f"{name}: {where}: {a.name} is assigned twice")
         _require(name, a.args, known, where)
