@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from references import distance, neuron, slots
+import torch
+from references import distance, neuron, slots, torch_run
 
 from neuroode.program import interpret
 
@@ -474,6 +475,28 @@ def test_the_carry_is_what_the_language_says_and_no_more(name: str) -> None:
     states = {s.name for s in n.system().states} | {f"{s.name}.{p}" for s in n.system().states for p in ("re", "im")}
     whole = {x.replace(".im", ".re") for x in read}
     assert all(f"c.{s.name}".replace(".im", ".re") in whole or s.name in states for s in program.carry)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_emitted_text_agrees_and_so_do_its_gradients(name: str) -> None:
+    """Values, and the gradients of random cotangents of every output and of the last carry."""
+    text, _, x = CASES[name]
+    n = neuron(text)
+    program, values = n.program(DT), slots(n, DT, (1,))
+    inputs = {program.inputs[0]: x.reshape(-1, 1, 1)}
+    wanted = interpret.run(program, values, inputs)
+    seeds = {k: RNG.normal(size=v.shape) for k, v in wanted.outputs.items()}
+    ends = {k: RNG.normal(size=v.shape) for k, v in wanted.carry.items()}
+    slopes = interpret.gradients(program, values, wanted, seeds, ends)
+    leaf = torch.tensor(x.reshape(-1, 1, 1), requires_grad=True)
+    held = {k[2:]: torch.tensor(v, dtype=torch.float64) for k, v in values.items() if k != "dt"}
+    outputs, carry, trace = torch_run(program, held, DT, {program.inputs[0]: leaf})
+    for key, value in wanted.trace.items():
+        assert distance(trace[key].detach().numpy(), value) <= 1e-12, key
+    total = sum((outputs[k] * torch.tensor(g)).sum() for k, g in seeds.items())
+    total = total + sum((carry[k] * torch.tensor(g)).sum() for k, g in ends.items())
+    found = torch.autograd.grad(total, leaf)[0].numpy() if total.requires_grad else np.zeros_like(leaf.detach())
+    assert distance(found, slopes.inputs[program.inputs[0]]) <= 1e-11
 
 
 def test_two_inputs_with_lags_and_kinds() -> None:
