@@ -21,19 +21,25 @@ SUPPORT = '''
 def reset(e, target, x):
     """target where e is 1, else x; the gradient is that of x + e*(target - x)."""
     chosen = torch.where(e.detach() != 0, target, x)
-    if not e.requires_grad:
+    if not differentiated(e):
         return chosen
-    jump = (target - x).detach()
+    jump = target - x
     return chosen + (e - e.detach()) * torch.where(jump.isfinite(), jump, torch.zeros_like(jump))
 
 
 def event(margin, strict, slope):
     """1 where the margin passes; `slope()` is the surrogate's derivative, read only where a gradient is needed."""
     bit = (margin > 0 if strict else margin >= 0).to(margin.dtype)
-    if not margin.requires_grad:
+    if not differentiated(margin):
         return bit
     finite = torch.where(margin.isfinite(), margin, torch.zeros_like(margin))  # inf - inf would be nan
-    return bit + slope() * (finite - finite.detach())
+    first = slope()
+    return bit + (first + first.detach()) / 2 * (finite - finite.detach())  # halves: a second derivative counts once
+
+
+def differentiated(x):
+    """Whether a derivative is asked for, in reverse or in forward mode."""
+    return x.requires_grad or torch.autograd.forward_ad._current_level >= 0
 
 
 def number(value, like):

@@ -109,7 +109,8 @@ def _wide(value: Tensor, like: Tensor) -> Tensor:
 def _driven(now: tuple[Tensor, ...], drive: Drive | None, last: Tensor | None) -> tuple[Tensor, ...]:
     if drive is None or last is None:
         return now
-    extra = last @ drive.weight.T
+    with torch.autocast(last.device.type, enabled=False):
+        extra = last @ drive.weight.T
     extra = extra if drive.bias is None else extra + drive.bias
     return tuple(x + extra if i == drive.input else x for i, x in enumerate(now))
 

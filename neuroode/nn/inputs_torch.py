@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, Unsupported
 
 Tensor = torch.Tensor
+COMPUTES = (torch.float32, torch.float64)
 SHORT = (torch.float16, torch.bfloat16)
 WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
@@ -31,6 +32,11 @@ def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | 
     Raises:
         RunError: with what was found, what is allowed and what to write.
     """
+    if layer._like.dtype not in COMPUTES:
+        raise Unsupported(
+            f"the layer was moved to {layer._like.dtype}; it computes in float32 or float64",
+            hint="keep it in float32: it takes inputs of half precision, and autocast, as they are",
+        )
     names = layer.program.inputs
     named = dict(x) if isinstance(x, Mapping) else {names[0]: x}
     if set(named) != set(names):

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, Unsupported
 from neuroode.nn.native_kernels_torch import (
     Kernel,
     allocate,
@@ -66,10 +67,17 @@ def run(
     keep = torch.is_grad_enabled() and any(x.requires_grad for group in groups for x in group)
     if torch.compiler.is_compiling():
         found = kernel_forward(kernel.key, *groups, lengths, threads, keep)
-    elif keep:
-        found = _Sequence.apply(kernel, lengths, threads, tuple(map(len, groups)), *(x for g in groups for x in g))
+        return _parted(kernel, found)
+    flat = [x for group in groups for x in group]
+    refuse_transforms(flat)
+    if keep:
+        found = _Sequence.apply(kernel, lengths, threads, tuple(map(len, groups)), *flat)
     else:
         found = forward(kernel, *groups, lengths, threads, keep=False)
+    return _parted(kernel, found)
+
+
+def _parted(kernel: Kernel, found: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     end = kernel.outputs + kernel.carry
     return list(found[: kernel.outputs]), list(found[kernel.outputs : end])
 
@@ -118,12 +126,44 @@ class _Sequence(torch.autograd.Function):
         return tuple(found[:-2])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         kernel, lengths, threads, counts = ctx.call
         wanted = ctx.needs_input_grad[4 : 4 + counts[0]]
         groups = _cotangents(kernel, counts, ctx.saved_tensors, lengths, grads, threads, wanted, backward)
-        return None, None, None, None, *(g for group in groups for g in group)
+        found = [g for group in groups for g in group]
+        if torch.is_grad_enabled():  # create_graph: what was found must not pass for a constant
+            made = [g for g in found if g is not None]
+            read = [x for x in (*ctx.saved_tensors, *grads) if x is not None]
+            refusing = iter(_NoSecond.apply(len(made), *made, *read))
+            found = [g if g is None else next(refusing) for g in found]
+        return None, None, None, None, *found
+
+
+class _NoSecond(torch.autograd.Function):
+    """The first of the tensors as they are; whoever differentiates them again is told that it does not work."""
+
+    @staticmethod
+    def forward(_ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return tuple(x.detach() for x in tensors[:count])
+
+    @staticmethod
+    def backward(_ctx: Any, *_grads: Tensor | None) -> tuple:
+        raise Unsupported("a kernel has no second derivative", hint='build the layer with schedule="eager"')
+
+
+def refuse_transforms(tensors: Sequence[Tensor]) -> None:
+    """Raise where a kernel would drop or misread a derivative: forward mode, torch.func.
+
+    Raises:
+        Unsupported: one of the tensors is dual, or wrapped by torch.func.
+    """
+    forward_mode = forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(x).tangent is not None for x in tensors
+    )
+    if forward_mode or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
+        raise Unsupported(
+            "a kernel knows no forward mode and no torch.func", hint='build the layer with schedule="eager"'
+        )
 
 
 def _cotangents(

@@ -10,12 +10,47 @@ import math
 import torch
 
 TERMS = 24  # of a Taylor series inside |z| <= 2: the rest is below 2^24/24! = 3e-17
-TERMS_1 = 10  # of phi_1 inside |z| <= 0.1, where the gradient of the quotient would cancel: the rest is below 3e-18
+TERMS_1 = 18  # inside |z| <= 1: below 1/20! = 4e-19
+
+
+class _Phi(torch.autograd.Function):
+    """phi_k with phi_k' = phi_k - k phi_{k+1}: few operations forward, no cancellation in the gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(k, z):
+        return _phi_values(k, z)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.k, z = inputs
+        ctx.save_for_backward(z, output)
+        ctx.save_for_forward(z, output)
+
+    @staticmethod
+    def backward(ctx, g):
+        z, value = ctx.saved_tensors
+        slope = value - ctx.k * phi(ctx.k + 1, z)
+        return None, g * (slope.conj() if slope.is_complex() else slope)
+
+    @staticmethod
+    def jvp(ctx, _, tangent):
+        z, value = ctx.saved_tensors
+        return tangent * (value - ctx.k * phi(ctx.k + 1, z))
 
 
 def phi(k: int, z: torch.Tensor) -> torch.Tensor:
-    """phi_k(z) = sum_n z^n/(n+k)!, real or complex; the branch not taken never sees its singularity."""
-    edge, terms = (0.1, TERMS_1) if k == 1 else (2.0, TERMS)
+    """phi_k(z) = sum_n z^n/(n+k)!, real or complex; phi_1(z) = (e^z - 1)/z."""
+    return _Phi.apply(k, z)
+
+
+def _phi_values(k, z):
+    """phi_1 as a quotient that is right for every z but 0; higher ones by the recurrence, near 0 by the series."""
+    if k == 1:
+        safe = torch.where(z == 0, torch.ones_like(z), z)
+        return torch.where(z == 0, torch.ones_like(z), torch.expm1(safe) / safe)
+    edge, terms = (1.0, TERMS_1) if k == 2 else (2.0, TERMS)
     small = z.abs() < edge
     far = torch.where(small, torch.ones_like(z), z)
     value = torch.expm1(far) / far
@@ -80,26 +115,38 @@ def expm(n: int, *entries: torch.Tensor) -> torch.Tensor:
 class _Pair(torch.autograd.Function):
     """(C, S) of `pair`, with the derivative in closed form: autograd would meet sqrt(0) where eigenvalues coincide."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, k, m, d):
+    def forward(k, m, d):
         C, S, T = _pair_values(k, m, d)
-        C1, S1 = C, S
+        C1, S1 = C.clone(), S.clone()
         if k > 0:
             C2, S2, _ = _pair_values(k + 1, m, d)
             C1, S1 = C - k * C2, S - k * S2
-        ctx.save_for_backward(C1, S1, T)
-        return C, S
+        return C, S, C1, S1, T
+
+    @staticmethod
+    def setup_context(ctx, _inputs, output):
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(*output[2:])
+        ctx.save_for_forward(*output[2:])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gC, gS):
+    def backward(ctx, gC, gS, *_rest):
         C1, S1, T = ctx.saved_tensors
         return None, gC * C1 + gS * S1, gC * S1 / 2 + gS * T
+
+    @staticmethod
+    def jvp(ctx, _k, m, d):
+        C1, S1, T = ctx.saved_tensors
+        return C1 * m + S1 / 2 * d, S1 * m + T * d, None, None, None
 
 
 def pair(k: int, m: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """phi_k(m + j) = C + S j with j^2 = d, any sign of d (phi_0 = exp): functions of 2 x 2 matrices."""
-    return _Pair.apply(k, *torch.broadcast_tensors(m, d))
+    return _Pair.apply(k, *torch.broadcast_tensors(m, d))[:2]
 
 
 def _pair_values(k, m, d):
