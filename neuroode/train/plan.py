@@ -23,7 +23,7 @@ class Plan:
         neuron: a zoo name or a path to a YAML file.
         data: the folder of the task `ecg`.
         changes: settings that differ from the recommended ones.
-        threads: of one seed; None: torch's own number, or 1 where seeds run side by side.
+        threads: of one seed; None: torch's own number for big batches, 1 for small ones and for seeds side by side.
         jobs: seeds that run at the same time, each in its process.
         out: the folder of the report and the checkpoints; None: neither is written.
         resume: go on from the checkpoints in `out`.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroode.spec.types import NeuronSpec
 from neuroode.train import shape
 from neuroode.train._extra import need
 from neuroode.train.plan import Outcome
@@ -151,11 +152,17 @@ def _resonators(outcome: Outcome) -> Figures | None:
     return {
         "dt": dt,
         "boundary": {"omega": _numbers(omega), "b": _numbers(shape.boundary(outcome.neuron.spec, omega, dt))},
-        "seeds": [
-            {"seed": seed, **{name: _numbers(getattr(r, name)) for name in ("omega_start", "b_start", "omega", "b")}}
-            for seed, r in found
-        ],
+        "seeds": [{"seed": seed, **_of_one_seed(outcome.neuron.spec, r)} for seed, r in found],
     }
+
+
+def _of_one_seed(spec: NeuronSpec, found: Resonators) -> Figures:
+    """A distance of 0 cannot be drawn on a logarithmic axis; it becomes null like what is not finite."""
+    values = {name: getattr(found, name) for name in ("omega_start", "b_start", "omega", "b")}
+    for end in ("", "_start"):
+        distance = np.abs(shape.boundary(spec, values[f"omega{end}"], found.dt) - values[f"b{end}"])
+        values[f"distance{end}"] = np.where(distance > 0, distance, np.nan)
+    return {name: _numbers(v) for name, v in values.items()}
 
 
 def _within(outcome: Outcome, top: float, dt: float) -> float:

@@ -201,22 +201,28 @@ def _labels(axes: Axes, shown: Numbers) -> None:
 
 
 def resonators(figures: Numbers) -> Figure:
-    """Learned frequency against damping, with the values at the start and the divergence boundary."""
+    """Learned frequency against damping with the divergence boundary, and the distance that is left to it."""
     found = figures["resonators"]
-    figure = _figure(7, 4.6)
-    axes = figure.subplots()
+    figure = _figure(10, 4.4)
+    left, right = figure.subplots(1, 2)
     edge = found["boundary"]
-    axes.plot(edge["omega"], edge["b"], color="black", linewidth=1.4, label="divergence boundary p(ω)")
+    left.plot(edge["omega"], edge["b"], color="black", linewidth=1.4, label="divergence boundary p(ω)")
     for number, seed in enumerate(found["seeds"]):
         colour = SEEDS[number % len(SEEDS)]
-        axes.scatter(
-            seed["omega_start"], seed["b_start"], s=14, facecolors="none", edgecolors=colour, alpha=0.35, linewidths=0.8
-        )
-        axes.scatter(
-            seed["omega"], seed["b"], s=14, color=colour, alpha=0.8, linewidths=0, label=f"seed {seed['seed']}, trained"
-        )
-    axes.scatter([], [], s=14, facecolors="none", edgecolors=GREY, label="before training")
-    axes.set(xlabel="frequency ω (rad per unit of time)", ylabel="b, real part of the eigenvalue")
-    axes.set_title(f"{_title(figures)}: resonators, dt = {found['dt']:g}")
-    axes.legend(loc="best")
+        for axes, start, trained in ((left, "b_start", "b"), (right, "distance_start", "distance")):
+            axes.scatter(
+                seed["omega_start"], _floats(seed[start]), 14, facecolors="none", edgecolors=colour, alpha=0.35
+            )
+            axes.scatter(seed["omega"], _floats(seed[trained]), 14, color=colour, alpha=0.8, linewidths=0)
+        left.scatter([], [], 14, color=colour, label=f"seed {seed['seed']}, trained")
+    left.scatter([], [], 14, facecolors="none", edgecolors=GREY, label="before training")
+    left.set(xlabel="frequency ω (rad per unit of time)", ylabel="b, real part of the eigenvalue")
+    left.set_title(f"{_title(figures)}, dt = {found['dt']:g}")
+    left.legend(loc="lower left")
+    right.set(xlabel="frequency ω (rad per unit of time)", ylabel="|p(ω) - b|", yscale="log")
+    right.set_title("distance to the boundary, without spikes")
     return figure
+
+
+def _floats(values: list[float | None]) -> np.ndarray:
+    return np.array(values, dtype=float)

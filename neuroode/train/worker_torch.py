@@ -13,6 +13,8 @@ from neuroode.train.plan import Plan, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
 
+PARALLEL_WORK = 2**21  # neuron steps of a batch: on a busy machine, threads that wait cost more than they give below it
+
 
 def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
     """Train one seed; the caller's random numbers and threads stay as they are."""
@@ -20,8 +22,11 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
 
     neuron, settings = prepare(plan)
     task = tasks.load(plan.task, plan.data, seed)
-    threads = plan.threads or (1 if plan.side_by_side else None)
-    with _threads(threads), torch.random.fork_rng(devices=[]):
+    work = settings.batch * task.steps * settings.size
+    with (
+        _threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
+        torch.random.fork_rng(devices=[]),
+    ):
         trainer = Trainer(task, neuron, load("li"), settings, seed)
         with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
             return trainer.run(tell, plan.checkpoint(seed), plan.resume)

@@ -42,6 +42,14 @@ def test_seeds_side_by_side_give_the_same_numbers(tmp_path: Path, capsys: pytest
     assert found[0] == found[1]
 
 
+def test_no_recurrent_leaves_the_recurrent_weights_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for extra in ([], ["--no-recurrent"]):
+        assert main([*QUICK, "--json", "--out", str(tmp_path), *extra]) == 0
+        found.append(json.loads(capsys.readouterr().out)["parameters"])
+    assert found[0] - found[1] == 8 * 8
+
+
 def test_set_reaches_the_neuron(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*QUICK, "--json", "--set", "omega=uniform(20, 21)", "--out", str(tmp_path)]) == 0
     start = json.loads(capsys.readouterr().out)["resonators"]["seeds"][0]["omega_start"]

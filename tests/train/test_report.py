@@ -76,6 +76,7 @@ def test_numbers_of_the_resonators(spiking: Outcome) -> None:
         assert ((start >= 5) & (start <= 95)).all()
         distance = (-1 + np.sqrt(1 - (dt * start) ** 2)) / dt - np.array(seed["b_start"])
         assert ((distance > 0.09) & (distance < 1.01)).all()
+        assert seed["distance_start"] == pytest.approx(distance, abs=1e-3)
 
 
 def test_a_graded_layer_is_drawn_too(few: Task, tmp_path: Path) -> None:
