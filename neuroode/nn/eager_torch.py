@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -23,8 +22,17 @@ class EagerProgram:
     step: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]]
 
 
-@lru_cache(maxsize=256)
+_programs: dict[str, EagerProgram] = {}
+
+
 def eager_program(program: Program) -> EagerProgram:
+    """The functions of a program's text, made once; keyed by digest, as hashing a whole program takes time."""
+    if program.digest not in _programs:
+        _programs[program.digest] = _load(program)
+    return _programs[program.digest]
+
+
+def _load(program: Program) -> EagerProgram:
     """Compile the text that `emit("torch")` prints: our own, no name of a model file stands in it unmangled."""
     space: dict[str, Any] = {"__name__": f"neuroode_emitted_{program.digest}"}
     exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), space)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_torch
+from neuroode.nn import eager_torch, prologue_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.options import changed_spec, refuse_later, trained_spec
@@ -150,7 +150,9 @@ class NeuronLayer(torch.nn.Module):
         return self._carry([v.to(self._like.dtype).expand(shape) for v in inits], last)
 
     def _prologue(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Coefficients and inits in float64: a few numbers per neuron, computed exactly and once per call."""
+        """Coefficients and inits, computed in float64: a few numbers per neuron, once per call."""
+        if self.schedule != "eager" and self._like.device.type == "cpu" and prologue_torch.fits():
+            return prologue_torch.prologue(self.program, self.parameters_of_neuron, self.dt, self._like.dtype)
         dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
         prologue = eager_torch.eager_program(self.program).prologue
         coefficients, inits = prologue(self.parameters_of_neuron.slots(), dt)

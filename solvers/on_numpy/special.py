@@ -17,9 +17,12 @@ def phi(k: int, z: np.ndarray) -> np.ndarray:
     """phi_k(z) = sum_n z^n/(n+k)!, real or complex, any shape; phi_1(z) = (e^z - 1)/z."""
     z = np.asarray(z)
     z = z.astype(complex) if np.iscomplexobj(z) else z.astype(float)
-    small = np.abs(z) < (1.0 if k == 1 else 2.0)
+    if k == 1:
+        safe = np.where(z == 0, 1.0, z)
+        return np.where(z == 0, 1.0, np.expm1(safe) / safe)
+    small = np.abs(z) < 2.0
     far = np.where(small, 1.0, z)
-    value = (np.exp(far) - 1) / far if np.iscomplexobj(far) else np.expm1(far) / far
+    value = np.expm1(far) / far
     for j in range(1, k):
         value = (value - 1 / math.factorial(j)) / far
     return np.where(small, _phi_series(k, np.where(small, z, 0.0)), value)

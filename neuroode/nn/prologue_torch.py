@@ -1,0 +1,113 @@
+"""The numpy prologue as one differentiable torch operation, for layers that run a compiled kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroode.nn.parameters_torch import Parameters
+from neuroode.nn.prologue import TRANSFORMS, Plan
+from neuroode.program.types import Program
+from neuroode.program.values import transform_name
+
+Tensor = torch.Tensor
+_plans: dict[str, Plan] = {}
+
+
+def plan_of(program: Program) -> Plan:
+    """The plan of a program, made once."""
+    if program.digest not in _plans:
+        _plans[program.digest] = Plan(program)
+    return _plans[program.digest]
+
+
+def fits() -> bool:
+    """Whether the operation can stand in for the emitted torch text: outside of compilers and transforms."""
+    active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+    return not torch.compiler.is_compiling() and not active()
+
+
+def prologue(
+    program: Program, parameters: Parameters, dt: float, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Coefficients and inits in the layer's dtype, computed in float64."""
+    trained = [parameters.stored(p) for p in parameters.spec.parameters if p.trainable]
+    plan = plan_of(program)
+    rows = _Prologue.apply(plan, parameters, dt, dtype, *trained)
+    return list(rows[: len(plan.coefficients)]), list(rows[len(plan.coefficients) :])
+
+
+class _Prologue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, parameters: Parameters, dt: float, dtype: torch.dtype, *trained: Tensor) -> tuple:
+        values, slopes = _constrained(parameters)
+        ctx.env = plan.forward(values | {"dt": np.float64(dt)})
+        ctx.plan, ctx.slopes, ctx.parameters, ctx.trained = plan, slopes, parameters, trained
+        kind = np.float32 if dtype == torch.float32 else np.float64
+        # a copy each: one value may be a coefficient and an init at once, and torch wants distinct outputs
+        return tuple(torch.from_numpy(np.array(ctx.env[n], kind)) for n in (*plan.coefficients, *plan.inits))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        cotangents: dict[str, Any] = {}
+        for name, g in zip((*ctx.plan.coefficients, *ctx.plan.inits), grads, strict=True):
+            if g is not None:
+                cotangents[name] = cotangents.get(name, 0.0) + g.numpy().astype(np.float64)
+        found = ctx.plan.reverse(ctx.env, cotangents)
+        rows = [p for p in ctx.parameters.spec.parameters if p.trainable]
+        return (
+            None,
+            None,
+            None,
+            None,
+            *(_gradient(p, raw, found, ctx.slopes) for p, raw in zip(rows, ctx.trained, strict=True)),
+        )
+
+
+def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values by slot name and slopes of the transforms by parameter name."""
+    values: dict[str, Any] = {}
+    slopes: dict[str, Any] = {}
+    for p in parameters.spec.parameters:
+        raw = parameters.stored(p).detach().numpy().astype(np.float64)
+        if p.type == "complex":
+            values |= {
+                f"p.{p.name}.re": _placed(raw[..., 0], p, parameters),
+                f"p.{p.name}.im": _placed(raw[..., 1], p, parameters),
+            }
+            continue
+        if p.trainable:
+            kind = transform_name(p)
+            bounds = parameters.bounds(p) if kind in ("sigmoid", "tanh") else (0.0, 0.0)
+            raw, slopes[p.name] = TRANSFORMS[kind](raw, bounds)
+        values[f"p.{p.name}"] = _placed(raw, p, parameters)
+    return values, slopes
+
+
+def _placed(value: np.ndarray, p: Any, parameters: Parameters) -> np.ndarray:
+    """In a form that broadcasts against *size*: a channel's axis comes first."""
+    return value.reshape(-1, *([1] * (len(parameters.size) - 1))) if "channel" in p.per else value
+
+
+def _gradient(p: Any, raw: Tensor, found: dict[str, np.ndarray], slopes: dict[str, Any]) -> Tensor | None:
+    if p.type == "complex":
+        shape = raw.shape[:-1]
+        parts = [_summed(found.get(f"p.{p.name}.{k}", 0.0), shape) for k in ("re", "im")]
+        return torch.from_numpy(np.stack(parts, axis=-1)).to(raw.dtype)
+    if f"p.{p.name}" not in found:
+        return None
+    return torch.from_numpy(np.array(_summed(found[f"p.{p.name}"], raw.shape) * slopes[p.name])).to(raw.dtype)
+
+
+def _summed(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum what was broadcast over lanes, down to the parameter's own shape."""
+    value = np.asarray(value, float)
+    if value.shape == tuple(shape):
+        return value
+    if len(shape) == 1 and value.ndim > 1:  # a channel: its axis came first
+        value = np.broadcast_to(value, (shape[0], *value.shape[1:]))
+        return value.reshape(shape[0], -1).sum(axis=1)
+    return np.broadcast_to(value.sum() if not shape else value, shape)
