@@ -25,6 +25,11 @@ Written by neuroode from these equations (step {dt:g}):
 '''
 
 MODULE = '''
+def stored_name(name):
+    """No attribute of a module, and without the dot of complex parts, which torch refuses."""
+    return name.replace(".", ":") + ":"
+
+
 class Neuron(torch.nn.Module):
     """*size* neurons. `values` replaces constrained parameter values; the defaults are those of the declaration.
 
@@ -36,16 +41,16 @@ class Neuron(torch.nn.Module):
         self.size, self.dt, self.raw = size, dt, torch.nn.ParameterDict()
         for name, (default, level, trained, transform, bounds) in PARAMETERS.items():
             value = torch.as_tensor((values or {{}}).get(name, default), dtype=torch.float64)
-            if level != "layer" and value.dim() and len(value) != size:
-                value = value.repeat(size // len(value) + 1)[:size]
+            if level != "layer":
+                value = value.reshape(-1).repeat(size // value.numel() + 1)[:size]
             stored = INVERSE[transform](value, bounds) if trained else value
-            self.raw[name + ":"] = torch.nn.Parameter(stored.to(dtype), requires_grad=trained)
+            self.raw[stored_name(name)] = torch.nn.Parameter(stored.to(dtype), requires_grad=trained)
 
     def values(self):
         """Every parameter in constrained form, float64."""
         rows = {{}}
         for name, (_, _, trained, transform, bounds) in PARAMETERS.items():
-            raw = self.raw[name + ":"].double()
+            raw = self.raw[stored_name(name)].double()
             rows[name] = FORWARD[transform](raw, bounds) if trained else raw
         return rows
 
@@ -169,7 +174,7 @@ def _parameter(p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str,
     if p.type == "complex":
         parts = (("re", value.real), ("im", value.imag))
         return [
-            (f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (-np.inf, np.inf))) for k, v in parts
+            (f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (0.0, 0.0))) for k, v in parts
         ]
     limits = bounds(p, found.values | {"dt": np.asarray(dt)})
     finite = tuple(
