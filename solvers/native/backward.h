@@ -108,6 +108,8 @@ static void backward_chunk(const neuron_backward_call *call, BackwardWork *work,
 static int backward_tiles(const neuron_backward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi,
                           Sums *sums)
 {
+    if (lo == hi)
+        return 0;
     BackwardWork *work = lines(sizeof *work);
     if (!work)
         return 1;

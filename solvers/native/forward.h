@@ -123,6 +123,8 @@ static void forward_step(const neuron_forward_call *call, ForwardWork *work, con
 /* Whole rows of the thread's lanes, step by step, in groups of lanes whose states stay in the cache. */
 static int forward_tiles(const neuron_forward_call *call, const Tile *tiles, int64_t count, int64_t lo, int64_t hi)
 {
+    if (lo == hi)
+        return 0;
     ForwardWork *work = lines(sizeof *work);
     if (!work)
         return 1;

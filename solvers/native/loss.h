@@ -101,10 +101,12 @@ static void nll_rows(const nll_call *call, int64_t start, int64_t rows, real wei
             sum[r] += e[k][r];
         }
     }
+    double product = 1; /* of sums between 1 and the number of classes: one logarithm for all rows */
     for (int64_t r = 0; r < rows; r++) {
-        part->loss += label[r] < 0 ? 0 : log((double)sum[r]);
+        product *= label[r] < 0 ? 1 : (double)sum[r];
         scale[r] = label[r] < 0 ? 0 : weight / sum[r];
     }
+    part->loss += log(product);
     real *g = call->g_logits + start * classes;
     for (int64_t r = 0; call->g_logits && r < rows; r++) {
         for (int64_t k = 0; k < classes; k++)
