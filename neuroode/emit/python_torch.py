@@ -32,9 +32,10 @@ def event(margin, strict, slope):
     bit = (margin > 0 if strict else margin >= 0).to(margin.dtype)
     if not differentiated(margin):
         return bit
-    finite = torch.where(margin.isfinite(), margin, torch.zeros_like(margin))  # inf - inf would be nan
-    first = slope()
-    return bit + (first + first.detach()) / 2 * (finite - finite.detach())  # halves: a second derivative counts once
+    fine, first = margin.isfinite(), slope()
+    finite = torch.where(fine, margin, torch.zeros_like(margin))  # inf - inf would be nan
+    rise = (first + first.detach()) / 2 * (finite - finite.detach())  # halves: a second derivative counts once
+    return bit + torch.where(fine, rise, torch.zeros_like(rise))
 
 
 def differentiated(x):
@@ -115,7 +116,7 @@ def _event(a: Assign, slots: dict, name: _Names, like: str) -> list[str]:
     surrogate = f"slope_{re.sub(r'[^A-Za-z0-9]', '_', slot.name)}"
     target = name.assign(a.name)
     margin = name.tensor(a.args[0], like)
-    rows = [f"def {surrogate}():", *(f"    {r}" for r in inner if r), f"    return {name[slot.slope_id]}"]
+    rows = [f"def {surrogate}():", *(f"    {r}" for r in inner if r), f"    return {name.tensor(slot.slope_id, like)}"]
     return [*rows, f"{target} = event({margin}, {slot.strict}, {surrogate})"]
 
 
