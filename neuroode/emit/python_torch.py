@@ -188,7 +188,8 @@ class _Names(dict[str, str]):
         return self[value]
 
     def literal(self, value: str, number: float) -> None:
-        self[value] = repr(number) if number >= 0 else f"({number!r})"
+        text = repr(number).replace("inf", "math.inf").replace("nan", "math.nan")
+        self[value] = text if number >= 0 else f"({text})"
         self._literals.add(value)
 
     def tensor(self, value: str, like: str) -> str:

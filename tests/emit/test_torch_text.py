@@ -159,6 +159,11 @@ def test_a_state_that_overflows_is_reset_like_in_the_interpreter(kind: str) -> N
     assert np.array_equal(trace["v"].detach().numpy(), wanted.trace["v"])
 
 
+def test_literals_beyond_the_floats_and_below_zero() -> None:
+    n = neuron("equations: |\n  v[t] = min(I, exp(1000)) - max(-exp(1000), -0.5*I^2) + 2^(-3)*(-2)^3\n")
+    assert_agrees(n)
+
+
 def test_the_absolute_value_of_a_complex_state_at_rest_has_gradient_0() -> None:
     n = neuron(
         """
