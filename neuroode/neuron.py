@@ -138,20 +138,25 @@ class Neuron:
 
         Returns:
             name -> (T, B, *size*): states after each step, events, definitions, outputs.
+
+        Raises:
+            RunError: inputs that are not numbers of that shape.
         """
         from neuroode.program.interpret import run
         from neuroode.program.values import interpreter_parameters, joined
 
         program = self.program(dt, method=method)
-        inputs = (
-            {k: np.asarray(v, float) for k, v in x.items()}
-            if isinstance(x, Mapping)
-            else {program.inputs[0]: np.asarray(x, float)}
-        )
-        missing = sorted(set(program.inputs) ^ set(inputs))
-        if missing:
-            raise RunError(f"inputs of '{self.spec.name}' are {', '.join(program.inputs)}; found {', '.join(inputs)}")
-        size = np.shape(next(iter(inputs.values())))[2:]
+        if not program.inputs:
+            raise Unsupported(f"neuron '{self.spec.name}' has no input; steps= and batch= are not available yet")
+        given = x if isinstance(x, Mapping) else {program.inputs[0]: x}
+        if set(program.inputs) != set(given):
+            raise RunError(f"inputs of '{self.spec.name}' are {', '.join(program.inputs)}; found {', '.join(given)}")
+        inputs = {k: _sequence(k, v) for k, v in given.items()}
+        shape = inputs[program.inputs[0]].shape
+        for k, v in inputs.items():
+            if v.shape != shape:
+                raise RunError(f"input '{k}' is {v.shape}, '{program.inputs[0]}' is {shape}; they must agree")
+        size = shape[2:]
         values = interpreter_parameters(self.spec, self.step_length(dt), size, seed, parameters or {})
         return joined(run(program, values, inputs).trace)
 
@@ -217,6 +222,16 @@ class Neuron:
 
     def __setstate__(self, spec: NeuronSpec) -> None:
         self.spec = spec
+
+
+def _sequence(name: str, x: Any) -> np.ndarray:
+    try:
+        found = np.asarray(x, float)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"input '{name}' is not made of numbers") from error
+    if found.ndim < 2:
+        raise RunError(f"input '{name}' has shape {found.shape}, expected (T, B, *size*)")
+    return found
 
 
 def load(model: str, *, compat: str | None = None) -> Neuron:

@@ -53,8 +53,8 @@ class Stack(torch.nn.Module):
 
     def project(self) -> None:
         """Project the parameters of every layer that has such; call it after each update."""
-        for layer in self.layers:
-            if has_carry(layer):
+        for layer in self.modules():
+            if hasattr(layer, "init_carry"):
                 layer.project()
 
 
