@@ -88,7 +88,7 @@ def _header(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | Non
     lines = [f"   {name}: {', '.join(found) or 'none'}" for name, found in rows.items()]
     back = [f"   The last output {recurrent[1]} comes back to the input {recurrent[0]}."] if recurrent else []
     return "\n".join([
-        f"/* {program.name}: its step over a sequence, and the reverse of it. Made by neuroode; needs C11 and libm only.",
+        f"/* {program.name}: its step over a sequence, and the reverse. Made by neuroode; needs C11 and libm only.",
         "",
         "   neuron_prologue(...)        once: parameters -> coefficients and initial carry",
         "   neuron_forward(const neuron_forward_call *)    inputs, carry -> outputs, last carry",
@@ -106,7 +106,9 @@ def _header(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | Non
 def _output_index(program: Program, name: str) -> int:
     names = [n for n, _ in program.outputs]
     if name not in names:
-        raise Unsupported(f"{program.name} has no output {name!r} to feed back", hint=f"its outputs: {', '.join(names)}")
+        raise Unsupported(
+            f"{program.name} has no output {name!r} to feed back", hint=f"its outputs: {', '.join(names)}"
+        )
     return names.index(name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from neuroode.emit.c_ops import Names, literal, statement
@@ -118,7 +118,9 @@ def step_loop(program: Program, dtype: str) -> str:
     ]
     bits = event_values(program)
     stores = [Store("out", i, v) for i, (_, v) in enumerate(program.outputs)]
-    stores += [Store("event", i, bits[e.name]) for i, e in enumerate(program.events) if event_output(program, e.name) < 0]
+    stores += [
+        Store("event", i, bits[e.name]) for i, e in enumerate(program.events) if event_output(program, e.name) < 0
+    ]
     stores += [Store("next", i, v) for i, (_, v) in enumerate(program.next)]
     return _loop(
         program, dtype, "step", "One step of n lanes. `next` may be `carry`.",
@@ -157,17 +159,24 @@ def _renamed(body: Iterable[Assign], rename: dict[str, str]) -> list[Assign]:
     return [Assign(a.name, a.op, tuple(rename.get(x, x) for x in a.args), a.value) for a in body if a.op != "event"]
 
 
+def _numbered(array: str, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    return {name: (array, i) for i, name in enumerate(names)}
+
+
 def _loop(
-    program: Program, dtype: str, name: str, about: str, arrays: Sequence[str], assigns: Iterable[Assign], stores: Sequence[Store]
+    program: Program,
+    dtype: str,
+    name: str,
+    about: str,
+    arrays: Sequence[str],
+    assigns: Iterable[Assign],
+    stores: Sequence[Store],
 ) -> str:
-    numbered: Callable[[str, str, Iterable[str]], dict[str, tuple[str, int]]] = lambda prefix, array, names: {
-        prefix + n: (array, i) for i, n in enumerate(names)
-    }
-    sources = numbered("", "k", (c.name for c in program.coefficients))
-    sources |= numbered("c.", "carry", (s.name for s in program.carry))
-    sources |= numbered("x.", "x", program.inputs)
-    sources |= numbered("e.", "event_in", (e.name for e in program.events))
-    sources |= numbered("g.out.", "g_out", (n for n, _ in program.outputs))
-    sources |= numbered("g.next.", "g_carry", (s.name for s in program.carry))
+    sources = _numbered("k", (c.name for c in program.coefficients))
+    sources |= _numbered("carry", (f"c.{s.name}" for s in program.carry))
+    sources |= _numbered("x", (f"x.{name}" for name in program.inputs))
+    sources |= _numbered("event_in", (f"e.{e.name}" for e in program.events))
+    sources |= _numbered("g_out", (f"g.out.{name}" for name, _ in program.outputs))
+    sources |= _numbered("g_carry", (f"g.next.{s.name}" for s in program.carry))
     scalars = frozenset(c.name for c in program.coefficients if c.level == "layer")
     return Loop(name, about, arrays, assigns, stores, sources, scalars, dtype).text()

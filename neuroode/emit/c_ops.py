@@ -70,7 +70,7 @@ def literal(value: object, dtype: str) -> str:
         return repr(x)
     with np.errstate(over="ignore"):
         single = np.float32(x)
-    return f"{single}f" if np.isfinite(single) else literal(float(single), dtype)
+    return f"{single!s}f" if np.isfinite(single) else literal(float(single), dtype)
 
 
 def statement(a: Assign, value: Callable[[str], str], name: str, dtype: str, kind: str = "real") -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from neuroode.emit.c_ops import Names, literal, statement
 from neuroode.program.builder import live
@@ -29,8 +29,8 @@ def prologue(program: Program) -> str:
     unused += ["(void)coefficients;"] if not program.coefficients else []
     unused += ["(void)carry;"] if not program.carry else []
     return "\n".join([
-        "/* Once per call: coefficients and the carry before the first step. A parameter is one number at level layer, else",
-        "   one per neuron; so is a coefficient. Carry rows hold the initial values of one sample. */",
+        "/* Once per call: coefficients and the carry before the first step. A parameter is one number at level layer,",
+        "   else one per neuron; so is a coefficient. Carry rows hold the initial values of one sample. */",
         "void neuron_prologue(int64_t neurons, double dt, const double *const *parameters, real *const *coefficients,",
         "                     real *const *carry)",
         "{",
@@ -56,7 +56,7 @@ def _parameters(program: Program, names: Names, read: set[str]) -> list[str]:
     ]
 
 
-def _statements(assigns: Sequence[Assign], value, names: Names) -> list[str]:  # noqa: ANN001
+def _statements(assigns: Sequence[Assign], value: Callable[[str], str], names: Names) -> list[str]:
     """All entries of one matrix exponential share one call."""
     lines: list[str] = []
     matrices: dict[tuple[str, ...], str] = {}

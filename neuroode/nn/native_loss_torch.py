@@ -38,7 +38,8 @@ def nll_sequence(
     """
     if over_time not in ("mean", "sum"):
         raise RunError(f"over_time is {over_time!r}", hint="write 'mean' or 'sum'")
-    steps, samples, _ = _check(logits, labels)
+    _check(logits, labels)
+    steps = len(logits)
     threads = torch.get_num_threads() if logits.numel() >= PARALLEL_WORK else 1
     end = steps if last is None else min(last, steps)
     wanted = torch.is_grad_enabled() and logits.requires_grad
@@ -46,16 +47,17 @@ def nll_sequence(
     return loss, right
 
 
-def _check(logits: Tensor, labels: Tensor) -> torch.Size:
+def _check(logits: Tensor, labels: Tensor) -> None:
     if logits.dtype not in DTYPES or logits.ndim != 3 or logits.device.type != "cpu" or logits.shape[-1] == 0:
-        raise RunError(f"logits of shape {tuple(logits.shape)}, {logits.dtype}; expected (T, B, C) in float32 or float64")
+        raise RunError(
+            f"logits of shape {tuple(logits.shape)}, {logits.dtype}; expected (T, B, C), float32 or float64, on the cpu"
+        )
     steps, samples, _ = logits.shape
     if labels.shape not in ((samples,), (samples, steps)) or labels.dtype not in (torch.uint8, torch.int64):
         raise RunError(
             f"labels of shape {tuple(labels.shape)}, {labels.dtype}; "
             f"expected ({samples},) or ({samples}, {steps}) in uint8 or int64"
         )
-    return logits.shape
 
 
 @cache
@@ -92,6 +94,7 @@ def _(logits, labels, first, last, mean, threads, wanted):  # noqa: ARG001
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    del inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[2])
 

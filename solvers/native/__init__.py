@@ -7,4 +7,14 @@ from neuroode.solvers.native.library import load
 from neuroode.solvers.native.memory import cache_bytes, prefer_huge_pages
 from neuroode.solvers.native.text import sections, select, text
 
-__all__ = ["cache_bytes", "cache_dir", "cached_kernels", "clear", "load", "prefer_huge_pages", "sections", "select", "text"]
+__all__ = [
+    "cache_bytes",
+    "cache_dir",
+    "cached_kernels",
+    "clear",
+    "load",
+    "prefer_huge_pages",
+    "sections",
+    "select",
+    "text",
+]

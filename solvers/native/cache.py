@@ -15,7 +15,7 @@ SUFFIX = ".so"
 
 
 def cache_dir() -> Path:
-    """The folder of kernels: under $NEUROODE_CACHE, or the user's cache; a private temporary one if that is not safe."""
+    """The folder of kernels: in $NEUROODE_CACHE or the user's cache; a private temporary one where that is not safe."""
     wanted = _wanted()
     return wanted if _usable(wanted) else _private(os.getpid())
 
@@ -36,7 +36,7 @@ def clear() -> int:
 
 
 def find(folder: Path, digest: str) -> Path | None:
-    """The library of this digest if its bytes are those that were written: loading a cut-off file can kill a process."""
+    """The library of this digest with the bytes that were written: loading a cut-off file can kill a process."""
     for path in sorted(folder.glob(f"{digest}-*{SUFFIX}")):
         if path.stem == f"{digest}-{_checksum(path)}":
             return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from typing import Any
 
 HUGE = 2 * 1024 * 1024
 MADV_HUGEPAGE = 14
@@ -30,7 +31,8 @@ def prefer_huge_pages(address: int, size: int) -> None:
 
 
 @cache
-def _madvise():  # noqa: ANN202 (a ctypes function, or None)
+def _madvise() -> Any:
+    """The function of the C library, or None."""
     if os.uname().sysname != "Linux":
         return None
     function = getattr(ctypes.CDLL(None), "madvise", None)
