@@ -49,13 +49,13 @@ def test_one_label_a_sample_over_a_range_of_steps():
 
 def test_nothing_counts():
     loss, counts = nll_sequence(make(3, 2, 4, F32), torch.full((2,), -1))
-    assert (float(loss), counts.tolist()) == (0.0, [0, 0])
+    assert (loss.item(), counts.tolist()) == (0.0, [0, 0])
 
 
 def test_large_logits_do_not_overflow():
     x = torch.tensor([[[1e4, -1e4, 0.0]]], dtype=F32, requires_grad=True)
     loss, _ = nll_sequence(x, torch.tensor([1]))
-    assert float(loss) == pytest.approx(2e4)
+    assert loss.item() == pytest.approx(2e4)
     assert torch.autograd.grad(loss, x)[0].tolist() == [[[1.0, -1.0, 0.0]]]
 
 
