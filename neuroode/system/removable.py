@@ -12,7 +12,9 @@ def through_exprel(value: sp.Expr) -> sp.Expr:
     factors = sp.Mul.make_args(value)
     for i, factor in enumerate(factors):
         gap = _gap(factor)
-        for j, other in enumerate(factors if gap else ()):
+        if gap is None:
+            continue
+        for j, other in enumerate(factors):
             base, power = other.as_base_exp()
             ratio = _ratio(base, gap[1]) if i != j and power.is_Integer and power > 0 else None
             if ratio is not None:
