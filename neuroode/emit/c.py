@@ -67,9 +67,9 @@ def c_name(name: str) -> str:
 
 
 def lanes_of_tile(program: Program, dtype: str) -> int:
-    """Lanes that are worked on together: the states of a chunk of steps should fit the second cache."""
+    """Lanes that are worked on together: rows fit the first cache, the states of a chunk of steps the second."""
     size = 4 if dtype == "float32" else 8
-    lanes = 512
+    lanes = 256
     while lanes > 64 and CHUNK * max(1, len(program.carry)) * lanes * size > HISTORY:
         lanes //= 2
     return lanes

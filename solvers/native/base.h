@@ -51,7 +51,7 @@ static void denormals_restore(unsigned old)
 }
 
 /*: prefetch */
-enum { AHEAD = 4 }; /* steps */
+enum { AHEAD = 2 }; /* steps */
 
 /* Rows of successive steps lie far apart, and in reverse: the hardware does not foresee them. */
 static void prefetch(int64_t n, const real *row)
