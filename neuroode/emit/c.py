@@ -86,6 +86,8 @@ def _header(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | Non
         "g_coefficients": [name for name, _ in adjoint.coefficients],
     }
     lines = [f"   {name}: {', '.join(found) or 'none'}" for name, found in rows.items()]
+    blocks = f"steps*events*ceil(samples/{BLOCK})*ceil({BLOCK}*neurons/64)"
+    words = blocks if recurrent else "steps*events*(samples*neurons/64 + samples*(1 + neurons/64) + 1)"
     back = [f"   The last output {recurrent[1]} comes back to the input {recurrent[0]}."] if recurrent else []
     return "\n".join([
         f"/* {program.name}: its step over a sequence, and the reverse. Made by neuroode; needs C11 and libm only.",
@@ -96,8 +98,8 @@ def _header(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | Non
         "   Both return 0, or 1 where memory ran out. The arrays of the calls, in order:",
         *lines,
         *back,
-        "   `checkpoints`: (ceil(steps/32), carry, samples, neurons) numbers; `bits`: at most",
-        "   steps*events*(samples*neurons/64 + samples*(1 + neurons/64) + 1) words.",
+        f"   `checkpoints`: (ceil(steps/{CHUNK}), carry, samples, neurons) numbers; `bits`: 64-bit words, this many:",
+        f"   {words}.",
         "   Fast with: -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp. Not with -ffast-math. */",
         "",
     ])  # fmt: skip
