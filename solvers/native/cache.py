@@ -28,9 +28,9 @@ def cached_kernels() -> list[Path]:
 
 
 def clear() -> int:
-    """Remove every kernel and its source; returns how many kernels there were. Loaded kernels go on working."""
+    """Remove every kernel, its source and kept programs; returns how many kernels. Loaded kernels go on working."""
     kernels = cached_kernels()
-    for path in [*kernels, *_wanted().glob("*.c")]:
+    for path in [*kernels, *_wanted().glob("*.c"), *_wanted().glob("program-*.json")]:
         path.unlink(missing_ok=True)
     return len(kernels)
 
