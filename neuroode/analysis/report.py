@@ -73,7 +73,8 @@ def _stability(b: Block) -> list[Fact]:
 
 def _degenerate_fact(e: sp.Eq) -> Fact:
     where = f"{show(e.lhs)} = {show(e.rhs)}"
-    return Fact("eigenvalues may coincide", where, "proved", "the step uses divided differences, finite and exact there")
+    detail = "the step uses divided differences, finite and exact there"
+    return Fact("eigenvalues may coincide", where, "proved", detail)
 
 
 def _degenerate(b: Block) -> list[sp.Eq]:

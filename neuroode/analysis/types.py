@@ -85,7 +85,7 @@ def _matrices(b: Block) -> str:
 def _block_json(b: Block) -> dict[str, object]:
     numbers = (
         {"A": [[show(x) for x in row] for row in b.A.tolist()], "drive": [show(x) for x in b.drive]}
-        if b.A is not None
+        if b.A is not None and b.drive is not None
         else {}
     )
     return {"states": list(b.states), "kind": b.kind, **numbers}

@@ -31,7 +31,8 @@ def interleaved(
     candidates: Mapping[str, Callable[[], object]], base: str, *, rounds: int = 15, budget: float = 60.0
 ) -> list[Row]:
     """Time candidates in shuffled rounds; stops early once `budget` seconds are spent and three rounds are done."""
-    order, times = list(candidates), {n: [] for n in candidates}
+    order = list(candidates)
+    times: dict[str, list[float]] = {n: [] for n in candidates}
     for f in candidates.values():
         f()
     shuffle, start = random.Random(0), time.perf_counter()

@@ -27,9 +27,8 @@ def run() -> None:
         print("import neuroode, then load, derive, generate, compile and call an ALIF, torch imported before; seconds")
         for name in ("first use", "cached, new process"):
             imported, cpu, wall, again = _measure(folder)
-            print(
-                f"   {name:22} import {imported:.3f} CPU, first call {cpu:.2f} CPU {wall:.2f} wall, again {again:.3f} CPU"
-            )
+            first = f"first call {cpu:.2f} CPU {wall:.2f} wall"
+            print(f"   {name:22} import {imported:.3f} CPU, {first}, again {again:.3f} CPU")
 
 
 def _measure(folder: str) -> tuple[float, float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def _expression(a: Assign, args: list[str], dtype: str) -> str:
     if a.op == "edd":
         return f"(real)edd({len(args)}, (const double[]){{{', '.join(args)}}})"
     if a.op == "pair":
-        k, part = a.value  # type: ignore[misc]
+        k, part = cast("tuple[int, str]", a.value)
         return f"(real)pair({k}, {'CST'.index(part)}, {', '.join(args)})"
     if a.op in SPECIAL:
         return f"(real){SPECIAL[a.op]}({a.value}, {', '.join(args)})"

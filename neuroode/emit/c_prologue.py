@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from neuroode.emit.c_ops import Names, literal, statement
 from neuroode.program.builder import live
@@ -62,7 +63,7 @@ def _statements(assigns: Sequence[Assign], value: Callable[[str], str], names: N
     matrices: dict[tuple[str, ...], str] = {}
     for a in assigns:
         if a.op == "expm":
-            n, i, j = a.value  # type: ignore[misc]
+            n, i, j = cast("tuple[int, int, int]", a.value)
             if a.args not in matrices:
                 matrices[a.args] = name = f"matrix{len(matrices)}"
                 entries = ", ".join(value(x) for x in a.args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from neuroode._errors import LoweringError
 from neuroode.program.builder import Builder, live
@@ -138,7 +139,7 @@ def _reverse_expm(b: Builder, a: Assign, groups: dict[tuple, list[Assign]], pend
     read = {e.value: e for e in group if e.name in pending}
     if a is not group[0] or not read:
         return
-    n = a.value[0]  # type: ignore[index]
+    n = cast("tuple[int, int, int]", a.value)[0]
     zero = b.const(0.0)
     cot = [[b.sum(pending[read[n, i, j].name]) if (n, i, j) in read else zero for j in range(n)] for i in range(n)]
     transposed = [[a.args[j * n + i] for j in range(n)] for i in range(n)]
@@ -243,7 +244,7 @@ def _cphi(part: str) -> Rule:
 
 def _pair(b: Builder, g: str, a: Assign) -> list[str | None]:
     """With f = phi_k and f' = phi_k - k phi_{k+1} = C' + S' j: dC = C' dm + S'/2 dd, dS = S' dm + T dd."""
-    k, part = a.value  # type: ignore[misc]
+    k, part = cast("tuple[int, str]", a.value)
 
     def slope(which: str) -> str:
         own = b.emit("pair", *a.args, value=(k, which))

@@ -312,7 +312,7 @@ class _Step:
         return rows
 
     def _shift(self, name: str, depth: int, is_state: bool) -> dict[str, str]:
-        rows = {}
+        rows: dict[str, str] = {}
         for k in range(2 if is_state else 1, depth + 1):
             self._lagged(name, k)
             newer = self._value(f"{name}[t]") if k == 1 else self._lagged(name, k - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from neuroode._errors import LoweringError
 from neuroode.program.types import LEVELS, OPS, Assign
@@ -53,8 +53,10 @@ class Builder:
         """Append existing assigns; `rename` maps their outside names and is extended by theirs."""
         for a in assigns:
             args = tuple(rename.get(x, x) for x in a.args)
-            is_const = a.op == "const" and isinstance(a.value, float)
-            rename[a.name] = self.const(a.value) if is_const else self.emit(a.op, *args, value=a.value)
+            if a.op == "const" and isinstance(a.value, float):
+                rename[a.name] = self.const(a.value)
+            else:
+                rename[a.name] = self.emit(a.op, *args, value=a.value)
 
     def sum(self, names: Iterable[str]) -> str:
         total = None
@@ -112,7 +114,7 @@ class Builder:
         return a if y == 1 else self.const(0.0) if x == 0 else None
 
 
-_LITERAL = {
+_LITERAL: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,

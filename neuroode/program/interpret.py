@@ -146,9 +146,13 @@ def _apply(a: Assign, args: list[Array], strict: Mapping[str, bool]) -> Array:
     return np.asarray(NUMPY[a.op](*args), dtype=float)
 
 
-def _expm(value: object, *entries: Array) -> Array:
-    n, i, j = value  # type: ignore[misc]
+def _expm(value: tuple[int, int, int], *entries: Array) -> Array:
+    n, i, j = value
     return special.expm(n, list(entries))[..., i, j]
+
+
+def _where(condition: Array, x: Array, y: Array) -> Array:
+    return np.where(condition != 0, x, y)
 
 
 NUMPY: dict[str, Callable[..., Array]] = {
@@ -158,8 +162,8 @@ NUMPY: dict[str, Callable[..., Array]] = {
     "sigmoid": scipy.special.expit,
     "softplus": lambda x: np.logaddexp(0.0, x), "erf": scipy.special.erf, "abs": np.abs, "sign": np.sign,
     "floor": np.floor, "ceil": np.ceil, "round": np.round, "min": np.minimum, "max": np.maximum,
-    "gt": np.greater, "ge": np.greater_equal, "where": lambda c, x, y: np.where(c != 0, x, y),
-    "reset": lambda e, target, x: np.where(e != 0, target, x), "edd": special.edd, "detach": lambda x: x,
+    "gt": np.greater, "ge": np.greater_equal, "where": _where,
+    "reset": _where, "edd": special.edd, "detach": lambda x: x,
 }  # fmt: skip
 
 IMMEDIATE: dict[str, Callable[..., Array]] = {

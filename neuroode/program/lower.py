@@ -73,7 +73,8 @@ class Lowering:
     # sums and products: what stands still first, so that the prologue takes as much as it can
 
     def _add(self, e: sp.Expr) -> Value:
-        plus, minus = [], []
+        plus: list[Value] = []
+        minus: list[Value] = []
         for term in e.as_ordered_terms():
             negative = term.could_extract_minus_sign()
             (minus if negative else plus).append(self.lower(-term if negative else term))

@@ -214,7 +214,7 @@ def _drawn(
     assert p.init is not None
     shape = level_shape(p, size)
     if "neuron" in p.per:  # what varies by channel lies along the first axis of the lanes
-        base = base | {q.name: spread(base[q.name], q, size) for q in spec.parameters if q.name in base}
+        base = {**base, **{q.name: spread(base[q.name], q, size) for q in spec.parameters if q.name in base}}
     try:
         with np.errstate(all="ignore"):
             found = np.broadcast_to(_evaluated(p, p.init, base, rng, shape), shape)

@@ -1,4 +1,4 @@
-"""How large a system may get when its definitions are written out. Sizes, not seconds: one file always gives one answer."""
+"""How large a system may get when its definitions are written out. Sizes, not seconds: one file, always one answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def check_size(spec: NeuronSpec) -> None:
             raise AnalysisError(
                 f"'{e.name}' becomes {what} when its definitions are written out",
                 place=e.place,
-                hint=f"at most {MAX_OPERATIONS} operations and {MAX_DEPTH} levels: make an intermediate value a map x[t] = ...",
+                hint=f"at most {MAX_OPERATIONS} operations and {MAX_DEPTH} levels: "
+                "make an intermediate value a map x[t] = ...",
             )
 
 

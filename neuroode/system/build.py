@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import sympy as sp
 
 from neuroode._errors import AnalysisError
-from neuroode.expr.nodes import Ref, walk
+from neuroode.expr.nodes import Expr, Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.spec.rules_units import is_bare
@@ -135,8 +136,10 @@ def slope(surrogate: Surrogate, reader: Reader) -> sp.Expr:
     if surrogate.expression is not None:
         return Reader(reader.table, surrogate={"m": MARGIN}).expr(surrogate.expression)
     options = dict(surrogate.options)
-    value = {k: reader.expr(options[k]) if k in options else sp.Rational(v) for k, v in DEFAULTS.items()}
-    text = shape_text(surrogate.kind, bool(options.get("normalised", False)))
+    normalised = bool(options.pop("normalised", False))  # the one option that is no expression
+    numbers = cast("dict[str, Expr]", options)
+    value = {k: reader.expr(numbers[k]) if k in numbers else sp.Rational(v) for k, v in DEFAULTS.items()}
+    text = shape_text(surrogate.kind, normalised)
     names = {"x": MARGIN / value["width"], "h": value["h"], "r": value["ratio"], "width": value["width"]}
     if surrogate.kind == "straight_through":
         return value["height"]

@@ -13,7 +13,7 @@ from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
-from neuroode.spec.types import NeuronSpec
+from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
 from neuroode.system.removable import through_exprel
 from neuroode.system.types import Combined, Condition, Test
 
@@ -71,7 +71,7 @@ class SymbolTable:
         self.complex = complex_names | {e.name for e in spec.equations if e.complex}
         while found := {n for n, rhs in self.rhs.items() if n not in self.complex and cause(rhs, self.complex)}:
             self.complex |= found
-        units = [*spec.inputs, *spec.states, *spec.parameters]
+        units: list[InputDecl | StateDecl | ParameterDecl] = [*spec.inputs, *spec.states, *spec.parameters]
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}

@@ -105,10 +105,14 @@ class OdeSystem:
     def __str__(self) -> str:
         rows = [f"d{n}/dt = {show(e)}" if "'" not in n else f"({n})' = {show(e)}" for n, e in self.flows.items()]
         rows += [f"{n}[t] = {show(e)}" for n, e in self.maps.items()]
-        rows += [f"{i.state} += {show(i.coefficient)}*{i.input}  (impulse, at the {i.at} of the step)" for i in self.impulses]
+        rows += [f"{i.state} += {show(i.coefficient)}*{i.input}  ({_when(i)})" for i in self.impulses]
         rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
         rows += [f"    at {e.name}: {j.state} {j.op} {show(j.value)}" for e in self.events for j in e.jumps]
         return "\n".join(rows)
+
+
+def _when(i: Impulse) -> str:
+    return f"impulse, at the {i.at} of the step"
 
 
 def show_condition(c: Condition) -> str:
