@@ -173,9 +173,7 @@ def _parameter(p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str,
     value = found.values[p.name]
     if p.type == "complex":
         parts = (("re", value.real), ("im", value.imag))
-        return [
-            (f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (0.0, 0.0))) for k, v in parts
-        ]
+        return [(f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (0.0, 0.0))) for k, v in parts]
     limits = bounds(p, found.values | {"dt": np.asarray(dt)})
     finite = tuple(
         x if np.isfinite(x) else 0.0 for x in limits

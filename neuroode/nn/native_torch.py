@@ -93,7 +93,8 @@ def _check(
     """Shapes and dtypes: the kernel reads memory by address."""
     shape = inputs[0].shape
     batch, neurons = shape[1:], shape[2:]
-    wanted = [("input", x, shape) for x in inputs] + [("carry", s, batch) for s in states]
+    wanted: list[tuple[str, Tensor, tuple[int, ...]]] = [("input", x, shape) for x in inputs]
+    wanted += [("carry", s, batch) for s in states]
     wanted += [
         ("coefficient", c, neurons if per_neuron else ())
         for c, (_, per_neuron) in zip(coefficients, kernel.coefficients, strict=True)
@@ -118,8 +119,8 @@ class _Sequence(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, kernel: Kernel, lengths: Tensor | None, threads: int, counts: tuple[int, ...], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        groups = _split(tensors, counts)
-        found = forward(kernel, *groups, lengths, threads, keep=True)
+        inputs, coefficients, weights, carry = _split(tensors, counts)
+        found = forward(kernel, inputs, coefficients, weights, carry, lengths, threads, keep=True)
         ctx.call = kernel, lengths, threads, counts
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[: sum(counts[:3])], *found[-2:])

@@ -10,7 +10,7 @@ import numpy as np
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.expr.from_sympy import decimal
-from neuroode.expr.nodes import Binary
+from neuroode.expr.nodes import Binary, Num
 from neuroode.spec.build import build
 from neuroode.spec.declare import changed
 from neuroode.spec.declare import surrogate as surrogate_of
@@ -88,4 +88,7 @@ def _literal(value: np.ndarray) -> Any:
         return decimal(float(value))
     number = complex(value)
     sign = "-" if number.imag < 0 else "+"
-    return Binary(sign, decimal(number.real), replace(decimal(abs(number.imag)), imaginary=True))
+    size = decimal(abs(number.imag))
+    if not isinstance(size, Num):
+        raise RunError(f"the imaginary part {number.imag} of a parameter cannot be written out")
+    return Binary(sign, decimal(number.real), replace(size, imaginary=True))

@@ -1,4 +1,4 @@
-"""The prologue in numpy, forward and reverse: a few numbers per neuron, where a framework's cost per operation is the cost.
+"""The prologue in numpy, forward and reverse: a few numbers per neuron, where the cost is that of each operation.
 
 `Plan.forward` takes constrained values by slot name, `Plan.reverse` cotangents of coefficients and inits.
 """

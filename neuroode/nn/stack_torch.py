@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -42,7 +42,7 @@ class Stack(torch.nn.Module):
         before = list(carry) if carry is not None else [None] * sum(with_carry)
         if len(before) != sum(with_carry):
             raise RunError(f"the stack has {sum(with_carry)} layers with a carry, found {len(before)} carries")
-        after = []
+        after: list[Any] = []
         for layer, keeps in zip(self.layers, with_carry, strict=True):
             if keeps:
                 x, last = layer(x, before[len(after)], lengths=lengths)
@@ -55,7 +55,7 @@ class Stack(torch.nn.Module):
         """Project the parameters of every layer that has such; call it after each update."""
         for layer in self.modules():
             if hasattr(layer, "init_carry"):
-                layer.project()
+                cast("Any", layer).project()
 
 
 def has_carry(layer: torch.nn.Module) -> bool:
