@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import torch
 
@@ -26,17 +27,17 @@ _programs: dict[str, EagerProgram] = {}
 
 
 def eager_program(program: Program) -> EagerProgram:
-    """The functions of a program's text, made once; keyed by digest, as hashing a whole program takes time."""
+    """The functions of the text that `emit("torch")` prints: our own, no name of a model file stands in it unmangled.
+
+    Made once; keyed by digest, as hashing a whole program takes time.
+    """
     if program.digest not in _programs:
-        _programs[program.digest] = _load(program)
+        name = f"neuroode_emitted_{program.digest}"
+        module = ModuleType(name)
+        exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), module.__dict__)
+        sys.modules[name] = module  # where torch.compile looks its names up
+        _programs[program.digest] = EagerProgram(module.prologue, module.step)
     return _programs[program.digest]
-
-
-def _load(program: Program) -> EagerProgram:
-    """Compile the text that `emit("torch")` prints: our own, no name of a model file stands in it unmangled."""
-    space: dict[str, Any] = {"__name__": f"neuroode_emitted_{program.digest}"}
-    exec(compile(torch_source(program), f"<neuroode {program.name} {program.digest}>", "exec"), space)
-    return EagerProgram(space["prologue"], space["step"])
 
 
 @dataclass(frozen=True, slots=True)

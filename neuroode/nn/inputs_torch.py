@@ -87,6 +87,8 @@ def _lengths(lengths: Tensor | None, steps: int, batch: int, like: Tensor) -> Te
         raise RunError(
             f"lengths is {given.dtype} of shape {tuple(given.shape)}, expected whole numbers of shape ({batch},)"
         )
+    if torch.compiler.is_compiling():  # a trace knows no numbers
+        return given.to(torch.int64, copy=True).contiguous().clamp(0, steps)
     if batch and (int(given.min()) < 0 or int(given.max()) > steps):
         raise RunError(f"lengths run from {int(given.min())} to {int(given.max())}, allowed are 0 to {steps}")
     return given.to(torch.int64, copy=True).contiguous()  # the caller may change it before the backward pass

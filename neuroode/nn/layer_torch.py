@@ -25,6 +25,8 @@ from neuroode.program.values import joined
 Tensor = torch.Tensor
 LAST = "last output"
 _warned: set[str] = set()
+_programs: dict[str, Program] = {}  # by digest
+_kernels: dict[tuple[str, torch.dtype | None, tuple[str, str] | None], Any] = {}
 
 
 class NeuronLayer(torch.nn.Module):
@@ -60,6 +62,7 @@ class NeuronLayer(torch.nn.Module):
         self.size = _size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
         self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
+        _programs[self.program.digest] = self.program
         if not self.program.inputs:
             raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
         dtype = dtype or torch.get_default_dtype()
@@ -121,9 +124,11 @@ class NeuronLayer(torch.nn.Module):
         Raises:
             RunError: a wrong shape, dtype, device, length or carry.
         """
+        if torch.compiler.is_compiling():
+            _make_ready(*self._key())
         given = read_inputs(self, x, lengths)
         coefficients, start, last = self._prepare(given, carry)
-        kernel = self._kernel(given) if self.schedule != "eager" else None
+        kernel = self._kernel()
         if kernel is None:
             found = self._run_eager(given, coefficients, start, last)
             outputs, after, last = found.outputs, found.carry, found.last
@@ -209,24 +214,18 @@ class NeuronLayer(torch.nn.Module):
             self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace
         )
 
-    def _kernel(self, given: Sequence) -> Any:
-        """The compiled kernel, or None with one warning where there is none."""
-        from neuroode.nn import native_torch
-        from neuroode.program.adjoint import adjoint
+    def _key(self) -> tuple[str, torch.dtype | None, tuple[str, str] | None]:
+        """Program, dtype of the kernel if one is wanted, and (input, output) of its recurrence."""
+        wanted = self.schedule != "eager" and self._like.device.type == "cpu"
+        pair = (str(self.recurrent.input), str(self.recurrent.output)) if self.recurrent else None
+        return self.program.digest, self._like.dtype if wanted else None, pair
 
-        if self._like.device.type != "cpu":
-            return None
-        cached = self.__dict__.get("_compiled")
-        if cached is not None and cached[0] == self._like.dtype:
-            return cached[1]
-        pair = (self.recurrent.input, self.recurrent.output) if self.recurrent else None
-        try:
-            kernel = native_torch.compile_program(self.program, adjoint(self.program), self._like.dtype, pair)
-        except Unsupported as error:
-            _warn_once(str(error))
-            kernel = None
-        self.__dict__["_compiled"] = (self._like.dtype, kernel)
-        return kernel
+    def _kernel(self) -> Any:
+        """The compiled kernel; None, with one warning, where there is none."""
+        key = self._key()
+        if key not in _kernels:
+            _kernels[key] = _compiled(self.program, key[1], key[2])
+        return _kernels[key]
 
     def _run_native(
         self, kernel: Any, given: Sequence, coefficients: list[Tensor], start: list[Tensor], last: Tensor | None
@@ -294,13 +293,14 @@ class NeuronLayer(torch.nn.Module):
         """This layer for `torch.nn.Sequential`: returns outputs only, starts afresh in each call."""
         return OnlyOutput(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_compiled"}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _programs[self.program.digest] = self.program
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuronLayer:
         other = self.__class__.__new__(self.__class__)
         memo[id(self)] = other
-        other.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__getstate__().items()})
+        other.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__dict__.items()})
         return other
 
     def extra_repr(self) -> str:
@@ -318,6 +318,28 @@ def _size(size: Any) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise RunError(f"size is {size}; every entry is at least 1")
     return found
+
+
+def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> Any:
+    from neuroode.nn import native_torch
+    from neuroode.program.adjoint import adjoint
+
+    if dtype is None:
+        return None
+    try:
+        return native_torch.compile_program(program, adjoint(program), dtype, pair)
+    except Unsupported as error:
+        _warn_once(str(error))
+        return None
+
+
+@torch.compiler.assume_constant_result
+def _make_ready(digest: str, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> bool:
+    """Called while torch.compile traces a layer: what makes code is no part of the trace."""
+    eager_torch.eager_program(_programs[digest])
+    if (digest, dtype, pair) not in _kernels:
+        _kernels[digest, dtype, pair] = _compiled(_programs[digest], dtype, pair)
+    return True
 
 
 def _warn_once(reason: str) -> None:

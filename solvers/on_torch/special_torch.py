@@ -34,6 +34,10 @@ class _Phi(torch.autograd.Function):
         slope = value - ctx.k * phi(ctx.k + 1, z)
         return None, g * (slope.conj() if slope.is_complex() else slope)
 
+
+class _PhiForward(_Phi):
+    """With forward mode, which torch.compile does not take."""
+
     @staticmethod
     def jvp(ctx, _, tangent):
         z, value = ctx.saved_tensors
@@ -42,7 +46,7 @@ class _Phi(torch.autograd.Function):
 
 def phi(k: int, z: torch.Tensor) -> torch.Tensor:
     """phi_k(z) = sum_n z^n/(n+k)!, real or complex; phi_1(z) = (e^z - 1)/z."""
-    return _Phi.apply(k, z)
+    return (_Phi if torch.compiler.is_compiling() else _PhiForward).apply(k, z)
 
 
 def _phi_values(k, z):
@@ -138,6 +142,10 @@ class _Pair(torch.autograd.Function):
         C1, S1, T = ctx.saved_tensors
         return None, gC * C1 + gS * S1, gC * S1 / 2 + gS * T
 
+
+class _PairForward(_Pair):
+    """With forward mode, which torch.compile does not take."""
+
     @staticmethod
     def jvp(ctx, _k, m, d):
         C1, S1, T = ctx.saved_tensors
@@ -146,7 +154,8 @@ class _Pair(torch.autograd.Function):
 
 def pair(k: int, m: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """phi_k(m + j) = C + S j with j^2 = d, any sign of d (phi_0 = exp): functions of 2 x 2 matrices."""
-    return _Pair.apply(k, *torch.broadcast_tensors(m, d))[:2]
+    function = _Pair if torch.compiler.is_compiling() else _PairForward
+    return function.apply(k, *torch.broadcast_tensors(m, d))[:2]
 
 
 def _pair_values(k, m, d):
