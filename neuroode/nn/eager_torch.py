@@ -85,7 +85,7 @@ def run(
             out = tuple(torch.where(live, o, silent) for o in out)
             rest = (h if r else silent for h, r in zip(shown, rests, strict=True))
             seen = shown = tuple(torch.where(live, s, r) for s, r in zip(seen, rest, strict=True))
-        if drive:
+        if drive and last is not None:
             last = out[drive.output] if lengths is None else torch.where(live, out[drive.output], last)
         state = new
         rows.append(out)

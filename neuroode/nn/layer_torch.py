@@ -68,10 +68,11 @@ class NeuronLayer(torch.nn.Module):
         dtype = dtype or torch.get_default_dtype()
         if dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"layers compute in float32 or float64, not {dtype}")
-        self.parameters_of_neuron = Parameters(spec, self.dt, self.size, dtype, device)
+        parameters = Parameters(spec, self.dt, self.size, dtype, device)
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
         self.recurrent = recurrent_names(recurrent, self.program, self.size)
         self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None
+        self.parameters_of_neuron = parameters  # from here on their names are guarded
 
     # parameters
 
@@ -108,6 +109,14 @@ class NeuronLayer(torch.nn.Module):
             if inner is not None and any(p.name == name for p in inner.spec.parameters):
                 return self.values[name]
             raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raise RunError where a parameter is meant: its number would stay what it is."""
+        inner = self.__dict__.get("_modules", {}).get("parameters_of_neuron")
+        is_own = name in self.__dict__ or name in self._modules or hasattr(type(self), name) if inner else True
+        if not is_own and any(p.name == name for p in inner.spec.parameters):
+            raise RunError(f"'{name}' is a parameter of the neuron", hint=f"write layer.set({name}=...)")
+        super().__setattr__(name, value)
 
     # running
 
@@ -205,7 +214,7 @@ class NeuronLayer(torch.nn.Module):
             names = [n for n, _ in self.program.outputs]
             drive = eager_torch.Drive(
                 self.program.inputs.index(self.recurrent.input),
-                names.index(self.recurrent.output),
+                names.index(str(self.recurrent.output)),
                 self.weights.matrix(),
                 self.weights.bias,
                 last,
