@@ -24,6 +24,7 @@ from neuroode.nn.native_kernels_torch import (
     forward,
     kernels,
 )
+from neuroode.nn.once_torch import once
 
 __all__ = ["Kernel", "compile_program", "kernel_backward", "kernel_forward", "run"]
 
@@ -130,26 +131,11 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         kernel, lengths, threads, counts = ctx.call
         wanted = ctx.needs_input_grad[4 : 4 + counts[0]]
-        groups = _cotangents(kernel, counts, ctx.saved_tensors, lengths, grads, threads, wanted, backward)
+        saved = ctx.saved_tensors  # once: a checkpoint computes them anew at each access
+        groups = _cotangents(kernel, counts, saved, lengths, grads, threads, wanted, backward)
         found = [g for group in groups for g in group]
-        if torch.is_grad_enabled():  # create_graph: what was found must not pass for a constant
-            made = [g for g in found if g is not None]
-            read = [x for x in (*ctx.saved_tensors, *grads) if x is not None]
-            refusing = iter(_NoSecond.apply(len(made), *made, *read))
-            found = [g if g is None else next(refusing) for g in found]
+        found = once(found, (*saved, *grads))
         return None, None, None, None, *found
-
-
-class _NoSecond(torch.autograd.Function):
-    """The first of the tensors as they are; whoever differentiates them again is told that it does not work."""
-
-    @staticmethod
-    def forward(_ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return tuple(x.detach() for x in tensors[:count])
-
-    @staticmethod
-    def backward(_ctx: Any, *_grads: Tensor | None) -> tuple:
-        raise Unsupported("a kernel has no second derivative", hint='build the layer with schedule="eager"')
 
 
 def refuse_transforms(tensors: Sequence[Tensor]) -> None:

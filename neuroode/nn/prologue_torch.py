@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
+from neuroode.nn.once_torch import once
 from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.prologue import TRANSFORMS, Plan
 from neuroode.program.types import Program
@@ -26,7 +28,7 @@ def plan_of(program: Program) -> Plan:
 def fits() -> bool:
     """Whether the operation can stand in for the emitted torch text: outside of compilers and transforms."""
     active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-    return not torch.compiler.is_compiling() and not active()
+    return not torch.compiler.is_compiling() and not active() and forward_ad._current_level < 0
 
 
 def prologue(
@@ -50,21 +52,15 @@ class _Prologue(torch.autograd.Function):
         return tuple(torch.from_numpy(np.array(ctx.env[n], kind)) for n in (*plan.coefficients, *plan.inits))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         cotangents: dict[str, Any] = {}
         for name, g in zip((*ctx.plan.coefficients, *ctx.plan.inits), grads, strict=True):
             if g is not None:
-                cotangents[name] = cotangents.get(name, 0.0) + g.numpy().astype(np.float64)
+                cotangents[name] = cotangents.get(name, 0.0) + g.detach().numpy().astype(np.float64)
         found = ctx.plan.reverse(ctx.env, cotangents)
         rows = [p for p in ctx.parameters.spec.parameters if p.trainable]
-        return (
-            None,
-            None,
-            None,
-            None,
-            *(_gradient(p, raw, found, ctx.slopes) for p, raw in zip(rows, ctx.trained, strict=True)),
-        )
+        trained = [_gradient(p, raw, found, ctx.slopes) for p, raw in zip(rows, ctx.trained, strict=True)]
+        return None, None, None, None, *once(trained, (*ctx.trained, *grads))
 
 
 def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -146,9 +146,16 @@ def test_the_kernel_refuses_a_second_derivative(recurrent):
     assert g.requires_grad
     with pytest.raises(no.Unsupported, match="second derivative"):
         (g.square().sum() + x.square().sum()).backward()
-    (g,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)  # a cotangent that is a constant
+    stored = list(layer.parameters())
+    for first, then in ((x, stored), (stored[0], x), (stored[0], stored)):  # also with a cotangent that is a constant
+        (g,) = torch.autograd.grad(layer(x)[0].sum(), first, create_graph=True)
+        with pytest.raises(no.Unsupported, match="second derivative"):
+            torch.autograd.grad(g.sum(), then, allow_unused=True)
+    layer = build("two_inputs", "auto")
+    raw = layer.parameters_of_neuron.raw_v_0
+    (g,) = torch.autograd.grad(layer.init_carry(2)["v"].square().sum(), raw, create_graph=True)
     with pytest.raises(no.Unsupported, match="second derivative"):
-        torch.autograd.grad(g.sum(), list(layer.parameters()))
+        torch.autograd.grad(g.sum(), raw, allow_unused=True)
 
 
 def test_the_kernel_refuses_forward_mode_and_torch_func():
@@ -162,6 +169,9 @@ def test_the_kernel_refuses_forward_mode_and_torch_func():
         dual = type(carry)({n: forward_ad.make_dual(v.detach(), v.detach()) for n, v in carry.items()}, carry.digest)
         with pytest.raises(no.Unsupported, match="forward mode"), torch.no_grad():
             layer(x, dual)
+        stored = {n: forward_ad.make_dual(p.detach(), p.detach()) for n, p in layer.named_parameters()}
+        with pytest.raises(no.Unsupported, match="forward mode"):
+            torch.func.functional_call(layer, stored, (x,))
     for transform in (torch.func.grad, torch.func.jacrev, torch.func.jacfwd):
         with pytest.raises(no.Unsupported, match="no torch"):
             transform(lambda x: layer(x)[0].sum())(x)

@@ -172,6 +172,11 @@ def test_set_and_read():
     assert not layer.v_th.requires_grad
     with pytest.raises(AttributeError, match="tua"):
         layer.tua
+    with pytest.raises(no.RunError, match=r"'tau' is a parameter of the neuron\nhint: write layer\.set\(tau="):
+        layer.tau = 3.0
+    layer.note = "free names are free"
+    layer.schedule = "eager"
+    assert layer.train(False).training is False
 
 
 @pytest.mark.parametrize(("values", "message"), [
