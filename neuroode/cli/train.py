@@ -32,6 +32,7 @@ def _recipe_arguments(group: Any) -> None:
     group.add_argument("--clip", type=float, metavar="X", help="largest norm of the gradient")
     group.add_argument("--loss", metavar="KIND", help="every_step, last_step or mean_output")
     group.add_argument("--dt", type=float, metavar="X", help="step of the hidden layer")
+    group.add_argument("--reset-gradient", metavar="KIND", help="through or detached")
     group.add_argument("--recurrent", action=argparse.BooleanOptionalAction, help="default: where the neuron spikes")
     group.add_argument("--require", type=float, metavar="PERCENT", help="exit 1 if a seed's test accuracy is lower")
 
@@ -89,7 +90,7 @@ def _verdict(outcome: Outcome, least: float) -> str:
 def _plan(args: argparse.Namespace) -> Plan:
     from neuroode.train.plan import Plan
 
-    names = ("epochs", "size", "batch", "lr", "clip", "loss", "dt", "recurrent", "require")
+    names = ("epochs", "size", "batch", "lr", "clip", "loss", "dt", "reset_gradient", "recurrent", "require")
     return Plan(
         task=args.task,
         neuron=args.neuron,

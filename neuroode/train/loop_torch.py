@@ -65,6 +65,7 @@ class Trainer:
         self.start = self._resonators()
         self.epochs: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
+        self.skipped = 0  # updates of this epoch whose gradient was not finite
 
     def run(self, tell: Callable[[Epoch], None], path: Path | None = None, resume: bool = False) -> SeedResult:
         """Train to the last epoch.
@@ -102,6 +103,7 @@ class Trainer:
             test_accuracy=test[1],
             rate=test[2],
             seconds=seconds,
+            skipped=self.skipped,
         )
         self.epochs.append(record)
         if pick(self.epochs) == number:
@@ -110,7 +112,7 @@ class Trainer:
 
     def _train(self, number: int) -> tuple[float, float]:
         """One pass over the training set: its learning rate and its mean loss per step."""
-        settings, total = self.settings, 0.0
+        settings, total, self.skipped = self.settings, 0.0, 0
         lr = settings.lr * (1 - (number - 1) / settings.epochs) if settings.decay else settings.lr
         for group in self.adam.param_groups:
             group["lr"] = lr
@@ -118,21 +120,31 @@ class Trainer:
         order = torch.randperm(len(self.train), generator=self.order)
         for i, (x, y) in enumerate(self.train.batches(order, settings.batch)):
             total += self.step(x, y, f"epoch {number}, batch {i + 1}") * x.shape[1]
+        if self.skipped == i + 1:
+            hint = "a smaller --lr, --no-recurrent, or another initial value (--set NAME=EXPR)"
+            raise RunError(f"no update of epoch {number} had a finite gradient (seed {self.seed})", hint=hint)
         return lr, total / len(self.train) / terms(settings, self.task.steps)
 
     def step(self, x: Tensor, y: Tensor, where: str = "") -> float:
-        """One update; returns the loss."""
+        """One update, or none where the gradient overflows; returns the loss."""
         self.adam.zero_grad(set_to_none=True)
         value = loss(self.network(x), y, self.settings)
         if not isfinite(figure := value.item()):
             hint = "lower --lr, or set clip in the settings; a neuron may also diverge at its initial values"
             raise RunError(f"the loss is {figure} in {where} (seed {self.seed})", hint=hint)
         value.backward()
-        if self.settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        self.adam.step()
-        self.network.project()
+        if self._clip():
+            self.adam.step()
+            self.network.project()
+        else:
+            self.skipped += 1
         return figure
+
+    def _clip(self) -> bool:
+        """Whether the clipped gradient can be used: over many steps it may overflow where the loss is still finite."""
+        if self.settings.clip is None:
+            return True
+        return isfinite(float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)))
 
     @torch.no_grad()
     def evaluate(self, data: Data) -> tuple[float, float, float | None]:

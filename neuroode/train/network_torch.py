@@ -27,9 +27,10 @@ class Network(nn.Module):
         super().__init__()
         check(neuron.spec)
         self.recurrent = spiking(neuron.spec) if settings.recurrent is None else settings.recurrent
-        options = {"size": settings.size, "init": dict(settings.init), "recurrent": self.recurrent}
+        options: dict[str, Any] = {"size": settings.size, "init": dict(settings.init), "recurrent": self.recurrent}
         self.into = Linear(channels, settings.size, bias=settings.bias)
-        self.hidden = neuron.torch(**options, dt=settings.dt, dtype=torch.float32)
+        options |= {"dt": settings.dt, "reset_gradient": settings.reset_gradient, "dtype": torch.float32}
+        self.hidden = neuron.torch(**options)
         self.out = Linear(settings.size, classes, bias=settings.bias)
         self.leaky = _leaky(leaky, classes, settings)
         self._start_weights(channels)

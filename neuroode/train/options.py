@@ -34,6 +34,7 @@ class Settings:
         tau_out: initial time constants of the leaky readout, in steps.
         recurrent: None: where the neuron spikes.
         dt: None: the model's own.
+        reset_gradient: through or detached; None: the model's own.
         init: expressions that replace initial values of the neuron's parameters.
         require: test accuracy in per cent that every seed must reach.
     """
@@ -52,6 +53,7 @@ class Settings:
     tau_out: str = "normal(20, 5)"
     recurrent: bool | None = None
     dt: float | None = None
+    reset_gradient: str | None = None
     init: Mapping[str, str] = field(default_factory=dict)
     require: float | None = None
 

@@ -47,6 +47,8 @@ def figures(epoch: Epoch) -> str:
     parts.append(f"test {epoch.test_loss:.3f} {epoch.test_accuracy:.1f} %")
     if epoch.rate is not None:
         parts.append(f"rate {100 * epoch.rate:.1f} %")
+    if epoch.skipped:
+        parts.append(f"{epoch.skipped} updates skipped")
     return "  ".join(parts)
 
 

@@ -20,6 +20,7 @@ class Epoch:
     test_accuracy: float
     rate: float | None  # spikes per neuron and step on the test set; None for graded neurons
     seconds: float  # of training; evaluation apart
+    skipped: int = 0  # updates left out because the gradient was not finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,9 +120,22 @@ def test_a_checkpoint_of_another_recipe_is_refused(few: Task, tmp_path: Path) ->
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(few: Task) -> None:
-    broken = replace(few, train_x=np.where(np.arange(64)[None, :, None] == 9, np.float32("nan"), few.train_x))
-    with pytest.raises(RunError, match=r"the loss is nan in epoch 1, batch \d \(seed 0\)\nhint: lower --lr"):
-        trainer(broken).run(silent)
+    one = trainer(few)
+    with torch.no_grad():
+        one.network.out.weight[0, 0] = torch.inf
+    with pytest.raises(RunError, match=r"the loss is nan in epoch 1, batch 1 \(seed 0\)\nhint: lower --lr"):
+        one.step(*next(one.train.batches(torch.arange(32), 32)), "epoch 1, batch 1")
+
+
+def test_an_update_whose_gradient_overflows_is_left_out_and_counted(few: Task) -> None:
+    one = trainer(few)
+    one.network.into.weight.register_hook(lambda gradient: gradient * torch.inf)
+    before = {k: v.clone() for k, v in one.network.state_dict().items()}
+    one.step(*next(one.train.batches(torch.arange(32), 32)))
+    assert one.skipped == 1
+    assert all(torch.equal(v, before[k]) for k, v in one.network.state_dict().items())
+    with pytest.raises(RunError, match=r"no update of epoch 1 had a finite gradient \(seed 0\)"):
+        one.run(silent)
 
 
 def test_the_gradient_is_clipped(few: Task) -> None:
