@@ -23,7 +23,6 @@ demo: $(STAMP)
 	$(BIN)/neuroode list
 	$(BIN)/neuroode show brf
 	$(BIN)/neuroode train smnist --neuron brf --seeds 0,1,2 --jobs 2 --out report
-	@echo 'pictures: runs/demo/hidden.png, runs/demo/training.png, runs/demo/resonators.png'
 
 test: $(STAMP)
 	$(BIN)/pytest -q -m 'not slow'
