@@ -1,6 +1,7 @@
 """Interleaved timing in one process: CPU time, one thread, ratios per round.
 
-CPU time takes the time slices of other processes out, not their traffic on caches and memory; the spread shows it.
+CPU time takes the time slices of other processes out, not their traffic on caches and memory; the spread shows it. Each
+sample is warm: one call that does not count, so that a candidate does not pay for what another left in caches and heap.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+SAMPLE = 0.05  # seconds at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,13 @@ def interleaved(
 
 
 def _seconds(f: Callable[[], object]) -> float:
-    start = time.process_time()
+    """Seconds a call; short calls are repeated, since a clock tick is not small against them."""
     f()
-    return time.process_time() - start
+    start, calls = time.process_time(), 0
+    while calls == 0 or time.process_time() - start < SAMPLE:
+        f()
+        calls += 1
+    return (time.process_time() - start) / calls
 
 
 def _row(name: str, mine: list[float], base: list[float]) -> Row:

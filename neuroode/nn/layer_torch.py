@@ -342,13 +342,16 @@ def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str]
         return None
 
 
-@torch.compiler.assume_constant_result
 def _make_ready(digest: str, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> bool:
     """Called while torch.compile traces a layer: what makes code is no part of the trace."""
     eager_torch.eager_program(_programs[digest])
     if (digest, dtype, pair) not in _kernels:
         _kernels[digest, dtype, pair] = _compiled(_programs[digest], dtype, pair)
     return True
+
+
+# what torch.compiler.assume_constant_result does, without importing the compiler: that takes a second of each start
+_make_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _warn_once(reason: str) -> None:
