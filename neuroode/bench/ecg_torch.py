@@ -8,6 +8,7 @@ import torch
 
 import neuroode as no
 from neuroode.bench.measure import Row, interleaved
+from neuroode.train.linear_torch import Linear
 
 STEPS, BATCH, CHANNELS, SIZE, CLASSES = 1300, 16, 4, 36, 6
 
@@ -45,9 +46,9 @@ def _training_step(schedule: str) -> Callable[[], None]:
 class _Network(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.into = torch.nn.Linear(CHANNELS, SIZE, bias=False)
+        self.into = Linear(CHANNELS, SIZE, bias=False)
         self.hidden = no.load("brf").torch(SIZE, recurrent=True, init={"omega": "uniform(3, 5)"})
-        self.out = torch.nn.Linear(SIZE, CLASSES, bias=False)
+        self.out = Linear(SIZE, CLASSES, bias=False)
         self.leaky = no.load("li").torch(CLASSES, dt=1.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
