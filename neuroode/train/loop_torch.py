@@ -22,7 +22,7 @@ from neuroode.train.options import Settings
 from neuroode.train.results import Epoch, Raster, Resonators, SeedResult, pick
 from neuroode.train.tasks import Task
 
-EVALUATE = 250  # sequences at a time
+EVALUATE = 64  # sequences at a time: the arrays of more of them leave the caches
 
 
 class Data:
