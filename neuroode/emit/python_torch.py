@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-from neuroode._errors import LoweringError
-from neuroode.program.builder import live
-from neuroode.program.types import Assign, Program
+from neuroode.emit.python import Dialect, joined_parts, prologue_text, step_text, uses_special
+from neuroode.program.types import EventSlot, Program
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 UNARY = {
     "exp": "torch.exp", "expm1": "torch.expm1", "log": "torch.log", "log1p": "torch.log1p", "sqrt": "torch.sqrt",
     "sin": "torch.sin", "cos": "torch.cos", "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh",
@@ -61,89 +59,21 @@ def torch_source(program: Program) -> str:
     `prologue` takes constrained parameters by slot name and gives (coefficients, inits); `step` gives (outputs, next,
     trace).
     """
-    uses_special = any(a.op in ("phi", "cphi_re", "cphi_im", "pair", "edd", "expm") for a in _all(program))
     parts = [
         "import math\n\nimport torch\n",
         SUPPORT,
-        special_text() if uses_special else "",
-        _prologue(program),
-        _step(program),
+        special_text() if uses_special(program) else "",
+        prologue_text(program, TORCH),
+        step_text(program, TORCH),
     ]
-    return "\n".join(p.strip("\n") + "\n\n" for p in parts if p).rstrip() + "\n"
+    return joined_parts(parts)
 
 
-def _all(program: Program) -> tuple[Assign, ...]:
-    return (*program.prologue, *program.body, *(a for s in program.events for a in s.slope))
-
-
-def _prologue(program: Program) -> str:
-    name = _Names({p.name: f"p[{p.name[2:]!r}]" for p in program.parameters} | {"dt": "dt"})
-    rows = [_assign(a, name, "dt") for a in program.prologue]
-    coefficients = _tuple(name[c.name] for c in program.coefficients)
-    inits = _tuple(name.tensor(s.init, "dt") for s in program.carry)
-    doc = '"""Once per call: what the step reads of the parameters, and the first carry."""'
-    return _function("prologue(p, dt)", doc, [*rows, f"return {coefficients}, {inits}"])
-
-
-def _step(program: Program) -> str:
-    name = _Names({})
-    coefficients = [name.local(c.name, "k", c.name.removeprefix("p.")) for c in program.coefficients]
-    carry = [name.local(f"c.{s.name}", "c", s.name) for s in program.carry]
-    inputs = [name.local(f"x.{n}", "x", n) for n in program.inputs]
-    rows = [
-        f"{_targets(names)} = {source}"
-        for names, source in ((coefficients, "coefficients"), (carry, "carry"), (inputs, "inputs"))
-        if names
-    ]
-    like = (inputs or carry)[0]
-    slots = {s.name: s for s in program.events}
-    for a in program.body:
-        rows += _event(a, slots, name, like) if a.op == "event" else [_assign(a, name, like)]
-    results = [
-        _tuple(name.tensor(v, like) for _, v in group) for group in (program.outputs, program.next, program.trace)
-    ]
-    doc = '"""One step: (outputs, next carry, trace)."""'
-    return _function("step(coefficients, carry, inputs)", doc, [*rows, f"return {', '.join(results)}"])
-
-
-def _function(signature: str, doc: str, rows: list[str]) -> str:
-    return "\n".join([f"def {signature}:", f"    {doc}", *(f"    {r}" for r in rows if r)])
-
-
-def _event(a: Assign, slots: dict, name: _Names, like: str) -> list[str]:
-    slot = slots[a.value]
-    inner = [_assign(x, name, like) for x in live(slot.slope, [slot.slope_id])]
+def _event(target: str, margin: str, slot: EventSlot, inner: list[str], slope: str) -> list[str]:
+    """The slope is a function: it is computed where a gradient is needed only."""
     surrogate = f"slope_{re.sub(r'[^A-Za-z0-9]', '_', slot.name)}"
-    target = name.assign(a.name)
-    margin = name.tensor(a.args[0], like)
-    rows = [f"def {surrogate}():", *(f"    {r}" for r in inner if r), f"    return {name.tensor(slot.slope_id, like)}"]
+    rows = [f"def {surrogate}():", *(f"    {r}" for r in inner), f"    return {slope}"]
     return [*rows, f"{target} = event({margin}, {slot.strict}, {surrogate})"]
-
-
-def _assign(a: Assign, name: _Names, like: str) -> str:
-    if a.op == "const":
-        name.literal(a.name, float(a.value))  # type: ignore[arg-type]
-        return ""
-    text = _text(a, name, like)
-    return f"{name.assign(a.name)} = {text}"
-
-
-def _text(a: Assign, name: _Names, like: str) -> str:
-    args = [name[x] for x in a.args]
-    if a.op in INFIX:
-        return f"{args[0]} {INFIX[a.op]} {args[1]}"
-    if a.op == "neg":
-        return f"-{args[0]}"
-    if a.op == "ipow":
-        return f"{args[0]} ** {a.value}"
-    tensors = [name.tensor(x, like) for x in a.args]
-    if a.op in UNARY:
-        return f"{UNARY[a.op]}({tensors[0]})"
-    if a.op == "softplus":
-        return f"torch.logaddexp({tensors[0]}, number(0.0, {tensors[0]}))"
-    if a.op in SPECIAL:
-        return SPECIAL[a.op](a.value, tensors)
-    raise LoweringError(f"no torch text for op {a.op!r}")
 
 
 def _compare(sign: str):
@@ -151,6 +81,7 @@ def _compare(sign: str):
 
 
 SPECIAL = {
+    "softplus": lambda value, t: f"torch.logaddexp({t[0]}, number(0.0, {t[0]}))",
     "pow": lambda value, t: f"torch.pow({t[0]}, {t[1]})",
     "atan2": lambda value, t: f"torch.atan2({t[0]}, {t[1]})",
     "gt": _compare(">"),
@@ -169,37 +100,8 @@ SPECIAL = {
 }
 
 
-class _Names(dict[str, str]):
-    """Value name -> text. Every local is a letter, digits and what it stands for, so no declared name can clash."""
-
-    def __init__(self, start: dict[str, str]) -> None:
-        super().__init__(start)
-        self._literals: set[str] = set()
-        self._count = 0
-
-    def assign(self, value: str) -> str:
-        self[value] = f"v{self._count}"
-        self._count += 1
-        return self[value]
-
-    def local(self, value: str, letter: str, readable: str) -> str:
-        tail = re.sub(r"[^A-Za-z0-9]+", "_", readable).strip("_")
-        self[value] = f"{letter}{len(self)}_{tail}"
-        return self[value]
-
-    def literal(self, value: str, number: float) -> None:
-        text = repr(number).replace("inf", "math.inf").replace("nan", "math.nan")
-        self[value] = text if number >= 0 else f"({text})"
-        self._literals.add(value)
-
-    def tensor(self, value: str, like: str) -> str:
-        return f"number({self[value]}, {like})" if value in self._literals else self[value]
+def _unary(function: str):
+    return lambda value, t: f"{function}({t[0]})"
 
 
-def _tuple(items) -> str:
-    listed = list(items)
-    return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
-
-
-def _targets(names: list[str]) -> str:
-    return ", ".join(names) + ("," if len(names) == 1 else "")
+TORCH = Dialect("torch", {op: _unary(f) for op, f in UNARY.items()} | SPECIAL, _event)

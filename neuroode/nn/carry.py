@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from neuroode._errors import RunError
+
+LAST = "last output"  # of a recurrent layer
 
 
 class Carry(Mapping[str, Any]):
@@ -30,3 +34,20 @@ class Carry(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return "Carry(" + ", ".join(f"{k}: {tuple(v.shape)}" for k, v in self._arrays.items()) + ")"
+
+
+def check_carry(carry: Any, digest: str, wanted: tuple, describe: Callable[[Any], tuple]) -> None:
+    """Whether a carry belongs to the layer with that digest, and each of its arrays is described as `wanted`.
+
+    Raises:
+        RunError: it does not, or one is not.
+    """
+    if not isinstance(carry, Carry) or carry.digest != digest:
+        what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
+        raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
+    for name, value in carry.items():
+        if (found := describe(value)) != wanted:
+            raise RunError(
+                f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, wanted))}",
+                hint="the batch changed? pass carry=None to start afresh",
+            )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
+from neuroode.nn.inputs import by_name, check_agree, check_shape
 
 Tensor = torch.Tensor
 COMPUTES = (torch.float32, torch.float64)
@@ -38,33 +39,20 @@ def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | 
             hint="keep it in float32: it takes inputs of half precision, and autocast, as they are",
         )
     names = layer.program.inputs
-    named = dict(x) if isinstance(x, Mapping) else {names[0]: x}
-    if set(named) != set(names):
-        raise RunError(
-            f"inputs of '{layer.neuron.spec.name}' are {', '.join(names)}; found {', '.join(named)}",
-            hint="pass a dict with one tensor per input" if len(names) > 1 else "pass the tensor itself",
-        )
-    rows = [_checked(layer, name, named[name]) for name in names]
+    given = by_name(layer.neuron.spec.name, names, x)
+    rows = [_checked(layer, name, value) for name, value in zip(names, given, strict=True)]
     first = rows[0]
-    for name, row in zip(names[1:], rows[1:], strict=True):
-        if row.shape != first.shape:
-            raise RunError(
-                f"input '{name}' is {tuple(row.shape)}, '{names[0]}' is {tuple(first.shape)}; they must agree"
-            )
+    check_agree(names, [r.shape for r in rows])
     steps, batch = first.shape[:2]
-    given = named[names[0]].dtype
-    return Sequence(rows, batch, _lengths(lengths, steps, batch, first), given if given in SHORT else first.dtype)
+    dtype = given[0].dtype
+    return Sequence(rows, batch, _lengths(lengths, steps, batch, first), dtype if dtype in SHORT else first.dtype)
 
 
 def _checked(layer: Any, name: str, x: Any) -> Tensor:
     like, size = layer._like, layer.size
     if not isinstance(x, Tensor):
         raise RunError(f"input '{name}' is a {type(x).__name__}, not a torch tensor")
-    wanted = ", ".join(["T", "B", *map(str, size)])
-    if x.dim() != 2 + len(size) or tuple(x.shape[2:]) != size:
-        raise RunError(
-            f"input '{name}' has shape {tuple(x.shape)}, expected ({wanted})", hint="time comes first, then batch"
-        )
+    check_shape(name, x.shape, size)
     if x.device != like.device:
         raise RunError(f"input '{name}' is on {x.device}, the layer on {like.device}")
     if x.dtype in SHORT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +11,18 @@ import torch
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn import eager_torch, prologue_torch
-from neuroode.nn.carry import Carry
+from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
-from neuroode.nn.options import changed_spec, refuse_later, trained_spec
-from neuroode.nn.parameters_torch import Parameters, Values
-from neuroode.nn.recurrent import Recurrent
-from neuroode.nn.recurrent_torch import RecurrentWeights, recurrent_names
+from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec
+from neuroode.nn.parameters import Values
+from neuroode.nn.parameters_torch import Parameters
+from neuroode.nn.recurrent import Recurrent, recurrent_names
+from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.program.types import Program
 from neuroode.program.values import joined
 
 Tensor = torch.Tensor
-LAST = "last output"
 _warned: set[str] = set()
 _programs: dict[str, Program] = {}  # by digest
 _kernels: dict[tuple[str, torch.dtype | None, tuple[str, str] | None], Any] = {}
@@ -59,7 +58,7 @@ class NeuronLayer(torch.nn.Module):
         refuse_later(later)
         spec = changed_spec(neuron.spec, init or {}, reset_gradient, surrogate)
         self.neuron = neuron.from_spec(spec)
-        self.size = _size(size)
+        self.size = layer_size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
         self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
         _programs[self.program.digest] = self.program
@@ -179,20 +178,8 @@ class NeuronLayer(torch.nn.Module):
         if carry is None:
             last = self._like.new_zeros(shape) if self.recurrent else None
             return wide, [v.to(dtype).expand(shape) for v in inits], last
-        self._check_carry(carry, shape)
+        check_carry(carry, self._digest(), (shape, dtype, str(self._like.device)), _described)
         return wide, [carry[s.name] for s in self.program.carry], carry[LAST] if self.recurrent else None
-
-    def _check_carry(self, carry: Any, shape: tuple[int, ...]) -> None:
-        if not isinstance(carry, Carry) or carry.digest != self._digest():
-            what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
-            raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
-        for name, value in carry.items():
-            found, wanted = ((s, x.dtype, str(x.device)) for s, x in ((tuple(value.shape), value), (shape, self._like)))
-            if found != wanted:
-                raise RunError(
-                    f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, wanted))}",
-                    hint="the batch changed? pass carry=None to start afresh",
-                )
 
     def _digest(self) -> str:
         r = self.recurrent
@@ -293,9 +280,8 @@ class NeuronLayer(torch.nn.Module):
 
     def to_neuron(self) -> Any:
         """The declaration with the trained values."""
-        inner, spec = self.parameters_of_neuron, self.neuron.spec
-        rows = {p.name: inner.constrained(p).detach().cpu().numpy() for p in spec.parameters}
-        return self.neuron.from_spec(trained_spec(spec, rows))
+        rows = self.parameters_of_neuron.numbers()
+        return self.neuron.from_spec(trained_spec(self.neuron.spec, rows))
 
     @property
     def only_output(self) -> OnlyOutput:
@@ -319,14 +305,8 @@ class NeuronLayer(torch.nn.Module):
         )
 
 
-def _size(size: Any) -> tuple[int, ...]:
-    try:
-        found = tuple(operator.index(n) for n in (size if isinstance(size, tuple | list) else (size,)))
-    except TypeError as error:
-        raise RunError(f"size is {size!r}, expected a whole number or a tuple of them") from error
-    if not found or min(found) < 1:
-        raise RunError(f"size is {size}; every entry is at least 1")
-    return found
+def _described(value: Tensor) -> tuple:
+    return tuple(value.shape), value.dtype, str(value.device)
 
 
 def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> Any:

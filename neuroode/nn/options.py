@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -92,3 +93,18 @@ def _literal(value: np.ndarray) -> Any:
     if not isinstance(size, Num):
         raise RunError(f"the imaginary part {number.imag} of a parameter cannot be written out")
     return Binary(sign, decimal(number.real), replace(size, imaginary=True))
+
+
+def layer_size(size: Any) -> tuple[int, ...]:
+    """*size* as a tuple.
+
+    Raises:
+        RunError: not whole numbers of at least 1.
+    """
+    try:
+        found = tuple(operator.index(n) for n in (size if isinstance(size, tuple | list) else (size,)))
+    except TypeError as error:
+        raise RunError(f"size is {size!r}, expected a whole number or a tuple of them") from error
+    if not found or min(found) < 1:
+        raise RunError(f"size is {size}; every entry is at least 1")
+    return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from neuroode._errors import RunError
-from neuroode.expr.nodes import names
+from neuroode.nn import parameters as table
 from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
 from neuroode.spec.types import NeuronSpec, ParameterDecl
@@ -43,9 +43,7 @@ class Parameters(torch.nn.Module):
 
     def bounds(self, p: ParameterDecl, dt: float | None = None) -> tuple[float, float]:
         """Bounds of the domain at a step; they may read constants. Without `dt`: those of the stored numbers."""
-        read = _read_by_bounds(p)
-        constants = {q.name: self._number(q) for q in self.spec.parameters if q.name in read}
-        return numbers.bounds(p, numbers.in_base(self.spec, constants | {"dt": self.dt if dt is None else dt}))
+        return table.bounds(self.spec, p, self._number, self.dt if dt is None else dt)
 
     def _number(self, p: ParameterDecl) -> np.ndarray:
         return self.constrained(p).detach().cpu().numpy()
@@ -65,20 +63,17 @@ class Parameters(torch.nn.Module):
             RunError: no such parameter, or a shape that does not fit.
             SpecError: a value outside the domain.
         """
-        now = {q.name: self._number(q) for q in self.spec.parameters}
-        for name, value in given.items():
-            p = self._declaration(name)
-            array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-            now[name] = numbers.fit(p, numbers.numeric(p, array), self.size)
-        here = numbers.in_base(self.spec, now | {"dt": dt})
+        arrays = {n: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for n, v in given.items()}
+        now = table.written(self.spec, self.numbers(), arrays, self.size, dt)
         built = numbers.in_base(self.spec, now | {"dt": self.dt})
-        fresh = []
-        for p in self.spec.parameters:
-            if p.name in given or _read_by_bounds(p) & set(given):
-                numbers.check_domain(p, now[p.name], here)
-                fresh.append((p, _stored(p, now[p.name], built, self.stored(p).dtype)))
+        rows = [p for p in self.spec.parameters if table.touched(p, given)]
+        fresh = [(p, _stored(p, now[p.name], built, self.stored(p).dtype)) for p in rows]
         for p, value in fresh:
             self.stored(p).copy_(value)
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Every constrained value as a numpy array."""
+        return {p.name: self._number(p) for p in self.spec.parameters}
 
     def check(self, dt: float) -> None:
         """Whether every value lies in its domain at another step.
@@ -86,18 +81,18 @@ class Parameters(torch.nn.Module):
         Raises:
             RunError: one does not.
         """
-        now = {q.name: self._number(q) for q in self.spec.parameters}
-        base = numbers.in_base(self.spec, now | {"dt": dt})
-        for p in self.spec.parameters:
-            if self.bounds(p, dt) != self.bounds(p) and not numbers.inside(p, now[p.name], base).all():
-                raise RunError(f"at dt={dt:g} parameter '{p.name}' lies outside its domain {p.domain}")
+        table.check_step(self.spec, self.numbers(), lambda p: self.bounds(p, dt) != self.bounds(p), dt)
 
-    def _declaration(self, name: str) -> ParameterDecl:
-        found = next((p for p in self.spec.parameters if p.name == name), None)
-        if found is None:
-            known = ", ".join(p.name for p in self.spec.parameters)
-            raise RunError(f"'{name}' is not a parameter of '{self.spec.name}'", hint=f"parameters: {known}")
-        return found
+    def value(self, name: str) -> Tensor:
+        """A parameter in constrained form, in the layer's dtype.
+
+        Raises:
+            RunError: no such parameter.
+        """
+        p = table.declaration(self.spec, name)
+        dtype = self.stored(p).dtype
+        wanted = torch.complex128 if dtype == torch.float64 else torch.complex64
+        return self.constrained(p).to(wanted if p.type == "complex" else dtype)
 
     @torch.no_grad()
     def project(self, dt: float) -> None:
@@ -139,33 +134,3 @@ def _stored(p: ParameterDecl, value: np.ndarray, base: Mapping[str, Any], dtype:
         what = f"parameter '{p.name}': its transform {numbers.transform_name(p)} does not reach {worst:g}"
         raise RunError(what, hint="declare another transform, such as none")
     return transforms.rounded(p, raw, bounds, dtype)
-
-
-def _read_by_bounds(p: ParameterDecl) -> set[str]:
-    return set().union(*(names(b) for b in p.bounds))
-
-
-class Values(Mapping[str, Tensor]):
-    """`layer.values[name]`: any parameter in constrained form, in the layer's dtype."""
-
-    def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
-
-    def __contains__(self, name: object) -> bool:
-        return any(p.name == name for p in self._parameters.spec.parameters)
-
-    def __getitem__(self, name: str) -> Tensor:
-        p = self._parameters._declaration(name)
-        value = self._parameters.constrained(p)
-        dtype = self._parameters.stored(p).dtype
-        wanted = torch.complex128 if dtype == torch.float64 else torch.complex64
-        return value.to(wanted if p.type == "complex" else dtype)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([p.name for p in self._parameters.spec.parameters])
-
-    def __len__(self) -> int:
-        return len(self._parameters.spec.parameters)
-
-    def __repr__(self) -> str:
-        return "Values(" + ", ".join(f"{n}: {tuple(self[n].shape)}" for n in self) + ")"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from neuroode._errors import RunError, Unsupported
+from neuroode.program.types import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +26,39 @@ class Recurrent:
     init: str = "xavier_uniform"
     bias: bool = False
     self_connections: bool = True
+
+
+def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Recurrent | None:
+    """The option with its input and output filled in.
+
+    Raises:
+        Unsupported: *size* is not one number, or the names do not fit.
+    """
+    if option is None or option is False:
+        return None
+    chosen = _as_recurrent(option)
+    if len(size) != 1:
+        raise Unsupported(f"recurrent weights need size to be one number, found {size}")
+    outputs = [n for n, _ in program.outputs]
+    if chosen.output is None and len(outputs) != 1:
+        raise Unsupported(
+            f"recurrent=True needs a single output, found {', '.join(outputs)}", hint='name both: recurrent={"I": "s"}'
+        )
+    filled = replace(chosen, input=chosen.input or program.inputs[0], output=chosen.output or outputs[0])
+    if filled.input not in program.inputs or filled.output not in outputs:
+        raise Unsupported(
+            f"recurrent from '{filled.output}' to '{filled.input}' does not fit",
+            hint=f"inputs: {', '.join(program.inputs)}; outputs: {', '.join(outputs)}",
+        )
+    return filled
+
+
+def _as_recurrent(option: Any) -> Recurrent:
+    if option is True:
+        return Recurrent()
+    if isinstance(option, Mapping) and len(option) == 1:
+        ((target, source),) = option.items()
+        return Recurrent(input=target, output=source)
+    if isinstance(option, Recurrent):
+        return option
+    raise RunError(f"recurrent is {option!r}", hint='write True, Recurrent(...) or {"I": "s"}')

@@ -1,0 +1,39 @@
+"""What a call passes, whatever the framework: names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neuroode._errors import RunError
+
+
+def by_name(model: str, names: Sequence[str], x: Any) -> list[Any]:
+    """The inputs in the program's order, from a dict or, where there is one, the array itself.
+
+    Raises:
+        RunError: other names.
+    """
+    named = dict(x) if isinstance(x, Mapping) else {names[0]: x}
+    if set(named) != set(names):
+        raise RunError(
+            f"inputs of '{model}' are {', '.join(names)}; found {', '.join(named)}",
+            hint="pass a dict with one array per input" if len(names) > 1 else "pass the array itself",
+        )
+    return [named[n] for n in names]
+
+
+def check_shape(name: str, shape: Sequence[int], size: tuple[int, ...]) -> None:
+    """Raise RunError where an input is not (T, B, *size*)."""
+    if len(shape) != 2 + len(size) or tuple(shape[2:]) != size:
+        wanted = ", ".join(["T", "B", *map(str, size)])
+        raise RunError(
+            f"input '{name}' has shape {tuple(shape)}, expected ({wanted})", hint="time comes first, then batch"
+        )
+
+
+def check_agree(names: Sequence[str], shapes: Sequence[Sequence[int]]) -> None:
+    """Raise RunError where inputs differ in shape."""
+    for name, shape in zip(names[1:], shapes[1:], strict=True):
+        if tuple(shape) != tuple(shapes[0]):
+            raise RunError(f"input '{name}' is {tuple(shape)}, '{names[0]}' is {tuple(shapes[0])}; they must agree")

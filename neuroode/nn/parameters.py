@@ -1,0 +1,103 @@
+"""Parameters of a layer, whatever the framework: which exist, what a write changes, whether a step suits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from neuroode._errors import RunError
+from neuroode.expr.nodes import names
+from neuroode.program import values as numbers
+from neuroode.spec.types import NeuronSpec, ParameterDecl
+
+
+def declaration(spec: NeuronSpec, name: str) -> ParameterDecl:
+    """The parameter of that name.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = next((p for p in spec.parameters if p.name == name), None)
+    if found is None:
+        known = ", ".join(p.name for p in spec.parameters)
+        raise RunError(f"'{name}' is not a parameter of '{spec.name}'", hint=f"parameters: {known}")
+    return found
+
+
+def read_by_bounds(p: ParameterDecl) -> set[str]:
+    """Names that the bounds of its domain read."""
+    return set().union(*(names(b) for b in p.bounds))
+
+
+def bounds(
+    spec: NeuronSpec, p: ParameterDecl, number: Callable[[ParameterDecl], Any], dt: float
+) -> tuple[float, float]:
+    """Bounds of the domain at a step; they may read constants, whose values `number` gives."""
+    read = read_by_bounds(p)
+    constants = {q.name: number(q) for q in spec.parameters if q.name in read}
+    return numbers.bounds(p, numbers.in_base(spec, constants | {"dt": dt}))
+
+
+def written(
+    spec: NeuronSpec, now: Mapping[str, Any], given: Mapping[str, Any], size: tuple[int, ...], dt: float
+) -> dict[str, Any]:
+    """Every value after a write: all of `given` or an error; what is not named keeps its value.
+
+    Raises:
+        RunError: no such parameter, or a shape that does not fit.
+        SpecError: a value outside the domain at that step.
+    """
+    values = dict(now)
+    for name, value in given.items():
+        p = declaration(spec, name)
+        values[name] = numbers.fit(p, numbers.numeric(p, value), size)
+    base = numbers.in_base(spec, values | {"dt": dt})
+    for p in spec.parameters:
+        if touched(p, given):
+            numbers.check_domain(p, values[p.name], base)
+    return values
+
+
+def touched(p: ParameterDecl, given: Mapping[str, Any]) -> bool:
+    """Whether a write of `given` stores this parameter anew: it is named, or its bounds move."""
+    return p.name in given or bool(read_by_bounds(p) & set(given))
+
+
+def check_step(spec: NeuronSpec, now: Mapping[str, Any], moved: Callable[[ParameterDecl], bool], dt: float) -> None:
+    """Whether every value whose bounds move lies in its domain at another step.
+
+    Raises:
+        RunError: one does not.
+    """
+    base = numbers.in_base(spec, dict(now) | {"dt": dt})
+    for p in spec.parameters:
+        if moved(p) and not numbers.inside(p, np.asarray(now[p.name]), base).all():
+            raise RunError(f"at dt={dt:g} parameter '{p.name}' lies outside its domain {p.domain}")
+
+
+class Values(Mapping[str, Any]):
+    """`layer.values[name]`: any parameter in constrained form, in the layer's dtype.
+
+    Args:
+        parameters: has `spec` and `value(name)`.
+    """
+
+    def __init__(self, parameters: Any) -> None:
+        self._parameters = parameters
+
+    def __contains__(self, name: object) -> bool:
+        return any(p.name == name for p in self._parameters.spec.parameters)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters.value(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([p.name for p in self._parameters.spec.parameters])
+
+    def __len__(self) -> int:
+        return len(self._parameters.spec.parameters)
+
+    def __repr__(self) -> str:
+        return "Values(" + ", ".join(f"{n}: {tuple(self[n].shape)}" for n in self) + ")"
