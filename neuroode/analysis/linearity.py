@@ -25,6 +25,16 @@ def running(system: OdeSystem) -> dict[str, sp.Symbol]:
     return {n: system.symbols.setdefault(n, sp.Symbol(n, **_facts(system, n))) for n in system.flows}
 
 
+def moving(system: OdeSystem) -> set[sp.Symbol]:
+    """All that moves within a step: flow states, and inputs that run from sample to sample."""
+    return {*running(system).values(), *system.ramps}
+
+
+def during(system: OdeSystem, e: sp.Expr, fraction: sp.Expr) -> sp.Expr:
+    """The expression at a fraction (0..1) of the step: every ramp by its value there; flow states stay as they are."""
+    return e.xreplace({s: start + fraction * (end - start) for s, (start, end) in system.ramps.items()})
+
+
 def _facts(system: OdeSystem, name: str) -> dict[str, bool]:
     return {} if system.is_complex(name) else {"real": True}
 
@@ -44,7 +54,7 @@ def _derivative(f: sp.Expr, x: sp.Symbol) -> sp.Expr | None:
 
 def classify(system: OdeSystem, rows: dict[str, dict[str, sp.Expr]]) -> dict[str, str]:
     """Class of each flow state: linear, switched, conditional or nonlinear."""
-    x = set(running(system).values())
+    x = moving(system)
     base = {}
     for i, row in rows.items():
         whole = all(a is not None and not a.has(*x) for a in row.values())

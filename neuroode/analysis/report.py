@@ -41,7 +41,7 @@ def _class_facts(system: OdeSystem, classes: dict[str, str], rows: dict[str, dic
 
 
 def _culprits(system: OdeSystem, row: dict[str, sp.Expr]) -> str:
-    x = set(linearity.running(system).values())
+    x = linearity.moving(system)
     bad = [f"d/d{j} = {show(a)}" for j, a in row.items() if a is not None and a.has(*x)]
     bad += [f"{_opaque(system, j)} of {j} is read" for j, a in row.items() if a is None]
     return ", ".join(bad) or "it reads a state that is not linear"

@@ -8,11 +8,11 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Block, Report
-from neuroode.discretize import euler, exact, exp_euler
+from neuroode.discretize import bilinear, euler, exact, exp_euler, runge_kutta
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
 
-METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler")
+METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler", "bilinear", "heun", "rk4")
 
 
 def discretize(report: Report, method: str | dict[str, str] | None = None) -> Discretization:
@@ -38,9 +38,12 @@ def dt_symbol(report: Report) -> sp.Symbol:
 def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
     _check_by_state(report, wanted)
     updates: list[Update] = []
+    for m in runge_kutta.TABLEAUS:
+        together = tuple(s for s in report.system.flows if wanted.get(s) == m)
+        updates += [_staged(report, together, m)] if together else []
     for block in report.blocks:
-        methods = {wanted.get(s, "auto") for s in block.states}
-        if len(methods) > 1 and methods & {"exact", "auto"}:
+        methods = {wanted.get(s, "auto") for s in block.states} - set(runge_kutta.TABLEAUS)
+        if len(methods) > 1 and methods & {"exact", "auto", "bilinear"}:
             raise Unsupported(
                 f"the states {', '.join(block.states)} are one block and need one method, "
                 f"found {', '.join(sorted(methods))}",
@@ -48,7 +51,13 @@ def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
             )
         for m in sorted(methods):
             states = tuple(s for s in block.states if wanted.get(s, "auto") == m)
-            updates += _updates(report, m, (block,)) if len(methods) == 1 else [_euler_like(report, m, states)]
+            whole = states == block.states
+            if not whole and m in ("exact", "auto", "bilinear"):
+                raise Unsupported(
+                    f"the states {', '.join(block.states)} are one block: method '{m}' moves all of them or none",
+                    hint="give them the same method",
+                )
+            updates += _updates(report, m, (block,)) if whole else [_euler_like(report, m, states)]
     return Discretization(report, "by state", tuple(updates), report.degenerate)
 
 
@@ -62,7 +71,7 @@ def _check_by_state(report: Report, wanted: dict[str, str]) -> None:
                 f"method of '{state}': semi_implicit orders all flow states and is no method of one",
                 hint="write method: semi_implicit(...) for the neuron",
             )
-        if method not in MAKERS:
+        if method not in MAKERS and method not in runge_kutta.TABLEAUS:
             raise _unknown(method)
 
 
@@ -77,6 +86,8 @@ def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Upd
     name = method.partition("(")[0].strip()
     if name == "semi_implicit":
         return [_semi_implicit(report, method)] if report.system.flows else []
+    if name in runge_kutta.TABLEAUS:
+        return [_staged(report, tuple(report.system.flows), name)] if report.system.flows else []
     if name not in MAKERS:
         raise _unknown(name)
     return [MAKERS[name](report, b) for b in blocks]
@@ -122,7 +133,26 @@ def _exp_euler(report: Report, states: tuple[str, ...], why: str) -> Update:
     return exp_euler.derive(report, states, dt_symbol(report), why)
 
 
-MAKERS = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block}
+def _bilinear(report: Report, block: Block) -> Update:
+    verdict = bilinear.applies(report, block)
+    if not verdict.applies:
+        raise Unsupported(
+            f"method 'bilinear' does not apply to {', '.join(block.states)}: {verdict.reason}",
+            hint="heun and rk4 take any smooth flow",
+        )
+    return bilinear.derive(report, block, dt_symbol(report))
+
+
+def _staged(report: Report, states: tuple[str, ...], method: str) -> Update:
+    verdict = runge_kutta.applies(report, states)
+    if not verdict.applies:
+        raise Unsupported(
+            f"method '{method}' does not apply to {', '.join(states)}: {verdict.reason}", hint="give them one method"
+        )
+    return runge_kutta.derive(report, states, method, dt_symbol(report), "as declared")
+
+
+MAKERS = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block, "bilinear": _bilinear}
 
 
 def _semi_implicit(report: Report, method: str) -> Update:

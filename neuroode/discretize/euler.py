@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from neuroode.analysis.linearity import running
+from neuroode.analysis.linearity import during, running
 from neuroode.analysis.types import Report
 from neuroode.discretize.types import Update
 
@@ -12,7 +12,7 @@ from neuroode.discretize.types import Update
 def derive(report: Report, states: tuple[str, ...], dt: sp.Symbol, why: str) -> Update:
     """x + dt f(x), every state from the values at the start of the step. Order 1."""
     x = running(report.system)
-    values = {s: x[s] + dt * report.system.flows[s] for s in states}
+    values = {s: x[s] + dt * during(report.system, report.system.flows[s], sp.S.Zero) for s in states}
     return Update(states, "euler", values, False, 1, why)
 
 
@@ -22,6 +22,7 @@ def derive_semi_implicit(report: Report, states: tuple[str, ...], dt: sp.Symbol)
     values: dict[str, sp.Expr] = {}
     for s in states:
         new = {x[k]: v for k, v in values.items()}
-        values[s] = x[s] + dt * report.system.flows[s].subs(new, simultaneous=True)
+        slope = during(report.system, report.system.flows[s], sp.S.Zero)
+        values[s] = x[s] + dt * slope.subs(new, simultaneous=True)
     why = f"in the order {', '.join(states)}, each reads the new values of those before it"
     return Update(states, f"semi_implicit({', '.join(states)})", values, False, 1, why)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from neuroode.analysis.linearity import jacobian, running
+from neuroode.analysis.linearity import during, jacobian, running
 from neuroode.analysis.types import Report
 from neuroode.discretize.types import Update, Verdict
 from neuroode.expr.functions import phi
@@ -24,8 +24,8 @@ def derive(report: Report, states: tuple[str, ...], dt: sp.Symbol, why: str) -> 
     x, rows = running(report.system), jacobian(report.system)
     values = {}
     for s in states:
-        rate = rows[s].get(s, sp.S.Zero)
-        drive = report.system.flows[s].subs(x[s], 0)
+        rate = during(report.system, rows[s].get(s, sp.S.Zero), sp.S.Zero)
+        drive = during(report.system, report.system.flows[s], sp.S.Zero).subs(x[s], 0)
         gain = dt * phi(1, rate * dt) if rate != 0 else dt
         values[s] = sp.exp(rate * dt) * x[s] + gain * drive
     return Update(states, "exp_euler", values, False, 1, why)

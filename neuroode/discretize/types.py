@@ -22,8 +22,9 @@ class Verdict:
 class Update:
     """New value of each state, in the running symbols (their values at the start of the flow) and held ones.
 
-    `exact`: equals the flow for inputs held over the step, up to rounding. `convergence_order` is for smooth drives and
-    None for exact steps.
+    `exact`: equals the flow for inputs as they are held over the step (zero or linear), up to rounding.
+    `convergence_order` is for smooth flows and inputs as they are held; None for exact steps. `stages` are values that
+    `values` and later stages read, by symbol.
     """
 
     states: tuple[str, ...]
@@ -32,6 +33,7 @@ class Update:
     exact: bool
     convergence_order: int | None
     why: str
+    stages: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
     shown: str = ""  # the formula to print, where the entries of `values` are too long to read
 
 
@@ -63,6 +65,7 @@ class Discretization:
             {
                 "states": list(u.states), "method": u.method, "exact": u.exact,
                 "convergence_order": u.convergence_order, "why": u.why,
+                "stages": {s.name: show(e) for s, e in u.stages},
                 "update": {s: show(e) for s, e in u.values.items()},
             }
             for u in self.updates
@@ -72,5 +75,6 @@ class Discretization:
 def _row(u: Update) -> str:
     worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
     lines = [f"{', '.join(u.states)}: {u.method}, {worth}; {u.why}"]
-    formulas = [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
+    formulas = [f"{s.name} = {show(e)}" for s, e in u.stages]
+    formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
     return "\n".join(lines + [f"    {f}" for f in formulas])

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
-from neuroode._errors import LoweringError, Unsupported
+from neuroode._errors import LoweringError
+from neuroode.analysis.linearity import during, running
 from neuroode.discretize.types import Discretization
 from neuroode.program.builder import Builder, live
 from neuroode.program.lower import Lowering, Value
@@ -20,6 +21,7 @@ from neuroode.system.build import MARGIN
 from neuroode.system.types import Condition, Event, Impulse, OdeSystem, Test
 
 LAGGED = re.compile(r"(.+)\[t-(\d+)\]")
+BEFORE_END = "before end("  # a flow state after its flow, before the impulses at the end of the step
 LEVEL_NAMES = ("layer", "channel", "neuron")
 
 
@@ -56,6 +58,7 @@ class _Step:
         self.builder = Builder()
         self.lowering = Lowering(self.builder, self._symbol)
         self.updates = {s: u.values[s] for u in self.discretization.updates for s in u.states}
+        self.stages = {s.name: e for u in self.discretization.updates for s, e in u.stages}
         self.parameters = self._declare_parameters()
 
     # parameters and carry
@@ -102,8 +105,12 @@ class _Step:
     def _make(self, name: str) -> Value:
         if name == "dt":
             return Value("dt")
+        if name in self.stages:
+            return self.lowering.lower(self.stages[name])
         if name in self.system.parameters:
             return self._parameter(name)
+        if name.startswith(BEFORE_END):
+            return self._flowed(name.removeprefix(BEFORE_END)[:-1])
         lagged = LAGGED.fullmatch(name)
         if lagged:
             return self._lagged(lagged.group(1), int(lagged.group(2)))
@@ -134,7 +141,7 @@ class _Step:
         if name in system.inputs:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
         if name in system.flows:
-            return self._late(name, self._pushed(name, self._whole(name, self.updates[name]), "end"))
+            return self._late(name, self._pushed(name, self._flowed(name), "end"))
         if name in system.maps:
             return self._late(name, self._whole(name, system.maps[name]))
         event = next((e for e in system.events if e.name == name), None)
@@ -147,6 +154,9 @@ class _Step:
         value = self.lowering.lower(e)
         return replace(value, im=value.im or self.builder.const(0.0)) if self.system.is_complex(name) else value
 
+    def _flowed(self, name: str) -> Value:
+        return self._whole(name, self.updates[name])
+
     def _start(self, name: str) -> Value:
         """The running value at the start of the flow: what the last step left, and impulses."""
         return self._pushed(name, self._value(f"{name}[t-1]"), "start")
@@ -154,15 +164,16 @@ class _Step:
     def _pushed(self, name: str, value: Value, at: str) -> Value:
         for kick in self.system.impulses:
             if kick.state == name and kick.at == at:
-                value = self._plus(value, self._kick(kick, value))
+                value = self._plus(value, self._kick(kick))
         return value
 
-    def _kick(self, kick: Impulse, before: Value) -> Value:
-        """coefficient * input; running symbols in the coefficient mean the value just before."""
-        symbols = self.system.symbols
-        if kick.coefficient.free_symbols & {symbols[s] for s in self.system.flows if s in symbols}:
-            raise Unsupported(f"an impulse on {kick.state} whose coefficient reads a flow state is not lowered yet")
-        return self.lowering.lower(kick.coefficient * self.system.symbols[f"{kick.input}[t]"])
+    def _kick(self, kick: Impulse) -> Value:
+        """coefficient * input; what runs within the step is read just before all impulses of that moment."""
+        start = kick.at == "start"
+        names = {s: f"{n}[t-1]" if start else f"{BEFORE_END}{n})" for n, s in running(self.system).items()}
+        before = {s: sp.Symbol(name, **s.assumptions0) for s, name in names.items()}
+        coefficient = during(self.system, kick.coefficient, sp.S.Zero if start else sp.S.One).xreplace(before)
+        return self.lowering.lower(coefficient * self.system.symbols[f"{kick.input}[t]"])
 
     def _plus(self, x: Value, y: Value) -> Value:
         re = self.builder.emit("add", x.re, y.re)

@@ -28,7 +28,7 @@ OPS: dict[str, int | None] = {
     "cphi_re": 2, "cphi_im": 2,  # value k: real and imaginary part of phi_k(a + i b)
     "pair": 2,  # value (k, part) at (m, d): phi_k(m + j) = C + S j with j^2 = d (phi_0 = exp); part C, S, or T = dS/dd
     "edd": None,  # divided difference of exp at 2 to 5 real nodes; symmetric; edd(a, a) = e^a
-    "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row; prologue only
+    "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row
     "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere
     "detach": 1,  # the value, without gradient
     "reset": 3,  # reset(e, target, x): target where e is not 0, else x; its gradient is that of x + e*(target - x)

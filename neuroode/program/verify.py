@@ -29,8 +29,6 @@ def verify_program(program: Program) -> None:
         _require(program.name, [slot.slope_id], slope, f"slope of {slot.name}")
     if tuple(n for n, _ in program.next) != tuple(s.name for s in program.carry):
         raise LoweringError(f"{program.name}: `next` does not match the carry")
-    if any(a.op == "expm" for a in program.body):
-        raise LoweringError(f"{program.name}: a matrix exponential in the body")
 
 
 def _is_order(a: Assign) -> bool:

@@ -49,6 +49,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         complex=frozenset(table.complex),
         symbols=table.symbols,
         removable=table.removable,
+        ramps=table.ramps,
     )
 
 

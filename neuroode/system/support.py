@@ -48,7 +48,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("delay(x, d)", _calls("delay")),
     ("grad(U, q)", _calls("grad")),
     ("poly and chebyshev", _calls("poly", "chebyshev")),
-    ("linear hold", lambda spec: [i.name for i in spec.inputs if i.hold != "zero"]),
     ("refractory", lambda spec: [e.name for e in spec.events if e.refractory]),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
@@ -57,7 +56,7 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
 
 #: method -> why it is refused at present
 METHODS: tuple[str, ...] = (
-    "heun", "rk4", "implicit_midpoint", "bilinear", "strang",
+    "implicit_midpoint", "strang",
     "baoab", "obabo", "euler_maruyama", "heun_stratonovich",
     "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
 )  # fmt: skip

@@ -56,6 +56,7 @@ class SymbolTable:
     spec: NeuronSpec
     symbols: dict[str, sp.Symbol] = field(default_factory=dict)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
+    ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spec = self.spec
@@ -74,6 +75,7 @@ class SymbolTable:
         units: list[InputDecl | StateDecl | ParameterDecl] = [*spec.inputs, *spec.states, *spec.parameters]
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
+        self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
 
     def symbol(self, name: str, time: str = "") -> sp.Symbol:
@@ -83,6 +85,12 @@ class SymbolTable:
             facts = {} if name in self.complex else {"positive": True} if name in self.positive else {"real": True}
             self.symbols[full] = sp.Symbol(full, **facts)
         return self.symbols[full]
+
+    def ramp(self, name: str) -> sp.Symbol:
+        """The running value of an input that goes from its last sample to this one."""
+        symbol = self.symbol(name)
+        self.ramps[symbol] = (self.symbol(name, "[t-1]"), self.symbol(name, "[t]"))
+        return symbol
 
     @property
     def dt(self) -> sp.Symbol:
@@ -181,6 +189,8 @@ class Reader:
             return self.table.symbol(name, f"[t-{lag}]") * scale
         if kind == "definition":
             return self.expr(self.table.rhs[name])
+        if self.flow and name in self.table.linear_hold:
+            return self.table.ramp(name) * scale
         running = kind == "flow" and self.flow and time is None
         return self.table.symbol(name, "" if running else "[t]") * scale
 

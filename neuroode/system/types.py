@@ -1,7 +1,8 @@
 """The symbolic system: every read resolved to one symbol with one time, definitions inlined, units gone.
 
 Symbols by name: `v` the running value of a flow state (inside a flow only), `v[t]` the value that guards see, `v[t-k]`
-what step t-k left, `after(v)` the value after this step's resets, `I[t]`, `s[t]` inputs and events of this step.
+what step t-k left, `after(v)` the value after this step's resets, `I[t]`, `s[t]` inputs and events of this step, `I`
+the running value of an input that is a ramp (inside a flow only).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class OdeSystem:
     """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them.
 
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
-    0/0 as they were written, and as they are computed.
+    0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
+    input with `hold: linear`) -> its values at the start and at the end.
     """
 
     spec: NeuronSpec
@@ -95,6 +97,7 @@ class OdeSystem:
     complex: frozenset[str]
     symbols: dict[str, sp.Symbol] = field(repr=False)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
+    ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)

@@ -58,7 +58,6 @@ FAULTS: dict[str, Callable[[Program], Program]] = {
     "two slots of one name": lambda p: replace(p, events=p.events * 2),
     "slot without an event": lambda p: replace(p, events=(*p.events, replace(p.events[0], name="other"))),
     "an event of another margin": lambda p: replace(p, events=(replace(p.events[0], margin="x.I"),)),
-    "exponential in the body": lambda p: with_body(p, Assign("%z", "expm", ("x.I",), (1, 0, 0))),
     "exponential of a wrong size": lambda p: replace(
         p, prologue=(*p.prologue, Assign("%z", "expm", ("dt",), (2, 0, 0)))
     ),
