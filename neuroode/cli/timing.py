@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import zip_longest
 
-from neuroode.cli.reads import Names, Read, at_once, direct, full_name, lag
+from neuroode.cli.reads import Names, Read, at_once, direct, full_name, lag, states_of
 from neuroode.cli.table import table
 from neuroode.expr.nodes import Cond, Expr
 from neuroode.expr.show import show
@@ -68,7 +68,8 @@ def _buffers(names: Names) -> tuple[str, ...]:
     texts: list[Expr | Cond] = [e.rhs for e in spec.equations]
     texts += [e.when for e in spec.events] + [value for _, value in spec.outputs]
     past = [ref for text in texts for ref, _ in names.reads(text) if lag(ref)]
-    return tuple(dict.fromkeys(show(r) for r in past if lag(r) != "t-1" or full_name(r) not in names.states))
+    rows = dict.fromkeys(show(r) for r in past if lag(r) != "t-1" or full_name(r) not in names.states)
+    return (*rows, *(f"refractory({e.name})" for e in spec.events if e.refractory))
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
@@ -116,11 +117,15 @@ def _stages(names: Names, node: str) -> Iterator[Stage]:
     elif node == "resets":
         yield from _resets(names, names.states, late=False)
     elif node in names.maps:
-        yield Stage("map", (f"{node}[t]",), ((f"{node}[t]", names.explained(names.maps[node].rhs, flow=False)),))
+        reads = (*_rests(names, [node]), *names.explained(names.maps[node].rhs, flow=False))
+        yield Stage("map", (f"{node}[t]",), ((f"{node}[t]", reads),))
         yield from _resets(names, [node], late=True)
     else:
+        event = names.events[node]
         yield Stage(
-            "guard", (f"{node}[t]",), ((f"guard of {node}", names.explained(names.events[node].when, flow=False)),)
+            "guard",
+            (f"{node}[t]",),
+            ((f"guard of {node}", (*_guard_rests(event), *names.explained(event.when, flow=False))),),
         )
 
 
@@ -129,11 +134,19 @@ def _flow(names: Names) -> Iterator[Stage]:
     early, at_end = ([f"{i.name}[t]" for i in names.kicks if i.at == at] for at in ("start", "end"))
     if early:
         yield Stage("impulses", tuple(early))
-    lines = tuple((f"flow of {e.name}", names.explained(e.rhs, flow=True)) for e in names.flows)
+    lines = tuple(
+        (f"flow of {e.name}", (*_rests(names, states_of(e)), *names.explained(e.rhs, flow=True))) for e in names.flows
+    )
     yield Stage("flow", tuple(f"{x}[t]" for x in moving), lines)
     if at_end:
         yield Stage("impulses", tuple(at_end))
     yield from _resets(names, moving, late=True)
+
+
+def _rests(names: Names, states: Iterable[str]) -> tuple[Read, ...]:
+    """When a refractory time holds one of the states."""
+    holding = [(x, e) for x in states for e in names.events.values() if e.refractory and x in e.refractory.hold]
+    return tuple(Read(x, f"rests while {e.name} is refractory") for x, e in holding)
 
 
 def _resets(names: Names, states: list[str], *, late: bool) -> Iterator[Stage]:
@@ -155,6 +168,13 @@ def _acts(event: EventDecl, a: Assignment, by: str) -> Read:
 
 def _assignments(names: Names) -> list[tuple[EventDecl, Assignment]]:
     return [(e, a) for e in names.events.values() if e.reset for a in e.reset.do]
+
+
+def _guard_rests(event: EventDecl) -> tuple[Read, ...]:
+    if event.refractory is None:
+        return ()
+    text = f"refractory: {show(event.refractory.duration)}"
+    return (Read(text, "false in the ceil(duration/dt) steps after an event"),)
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 
 import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Block, Report
 from neuroode.discretize import bilinear, euler, exact, exp_euler, runge_kutta
+from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
 
@@ -25,6 +28,11 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
         Unsupported: the method does not apply (with the reason), is unknown, or is not there yet.
     """
     declared = report.system.spec.method if method is None else method
+    found = _derived(report, declared)
+    return replace(found, beside_held=beside_held(found, lambda other: _derived(other, declared)))
+
+
+def _derived(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:
     if not isinstance(declared, str):
         return _by_state(report, dict(declared))
     updates = _updates(report, declared, report.blocks)

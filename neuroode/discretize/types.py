@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy as sp
 
@@ -38,13 +38,25 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Updates of the states that move otherwise while some are held, and the stages that these read."""
+
+    values: dict[str, sp.Expr]
+    stages: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Discretization:
-    """All updates of one system; `degenerate` is where a naive closed form would divide by zero (ours does not)."""
+    """All updates of one system; `degenerate` is where a naive closed form would divide by zero (ours does not).
+
+    `beside_held` gives, for each set of states that refractory times may hold at once, the updates that differ then.
+    """
 
     report: Report
     method: str
     updates: tuple[Update, ...]
     degenerate: tuple[sp.Eq, ...] = ()
+    beside_held: dict[frozenset[str], Beside] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:

@@ -13,6 +13,7 @@ import sympy as sp
 from neuroode._errors import LoweringError
 from neuroode.analysis.linearity import during, running
 from neuroode.discretize.types import Discretization
+from neuroode.program import refractory
 from neuroode.program.builder import Builder, live
 from neuroode.program.lower import Lowering, Value
 from neuroode.program.types import Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
@@ -58,7 +59,9 @@ class _Step:
         self.builder = Builder()
         self.lowering = Lowering(self.builder, self._symbol)
         self.updates = {s: u.values[s] for u in self.discretization.updates for s in u.states}
-        self.stages = {s.name: e for u in self.discretization.updates for s, e in u.stages}
+        beside = self.discretization.beside_held.values()
+        stages = [u.stages for u in self.discretization.updates] + [b.stages for b in beside]
+        self.stages = {s.name: e for rows in stages for s, e in rows}
         self.parameters = self._declare_parameters()
 
     # parameters and carry
@@ -141,9 +144,11 @@ class _Step:
         if name in system.inputs:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
         if name in system.flows:
-            return self._late(name, self._pushed(name, self._flowed(name), "end"))
+            flowed = self._flowed(name)
+            pushed = self._pushed(name, flowed, "end")
+            return self._late(name, flowed if pushed == flowed else refractory.at_rest(self, name, pushed))
         if name in system.maps:
-            return self._late(name, self._whole(name, system.maps[name]))
+            return self._late(name, refractory.at_rest(self, name, self._whole(name, system.maps[name])))
         event = next((e for e in system.events if e.name == name), None)
         if event is not None:
             return Value(self._event(event))
@@ -155,7 +160,9 @@ class _Step:
         return replace(value, im=value.im or self.builder.const(0.0)) if self.system.is_complex(name) else value
 
     def _flowed(self, name: str) -> Value:
-        return self._whole(name, self.updates[name])
+        """At the end of the flow, before impulses."""
+        moved = refractory.held(self, name, self._whole(name, self.updates[name]))
+        return refractory.at_rest(self, name, moved)
 
     def _start(self, name: str) -> Value:
         """The running value at the start of the flow: what the last step left, and impulses."""
@@ -185,13 +192,14 @@ class _Step:
     # events and resets
 
     def _event(self, event: Event) -> str:
-        tests = _count(event.condition)
-        return self._condition(event, event.condition, iter(range(tests)) if tests > 1 else iter([None]))
+        if isinstance(event.condition, Test):
+            return self._test(event, event.condition, event.name)
+        found = self._condition(event, event.condition, iter(range(_count(event.condition))))
+        return refractory.silenced(self, event, found, 0.0)
 
-    def _condition(self, event: Event, c: Condition, numbers: Iterator[int | None]) -> str:
+    def _condition(self, event: Event, c: Condition, numbers: Iterator[int]) -> str:
         if isinstance(c, Test):
-            number = next(numbers)
-            return self._test(event, c, event.name if number is None else f"{event.name}.{number}")
+            return self._test(event, c, f"{event.name}.{next(numbers)}")
         parts = [self._condition(event, i, numbers) for i in c.items]
         return self._combine(c.op, parts)
 
@@ -207,6 +215,8 @@ class _Step:
 
     def _test(self, event: Event, test: Test, name: str) -> str:
         margin = self.lowering.real(test.margin)
+        if test is event.condition:  # the event stays one comparison, which kernels know as a bit
+            margin = refractory.silenced(self, event, margin, -1.0)
         with self._fragment(margin) as fragment:
             slope_id = self.lowering.real(event.slope)
         # a fragment keeps only what computes the slope; the margin and the prologue come from outside
@@ -320,7 +330,7 @@ class _Step:
             for name, depth in list(self.lags.items()):
                 done[name] = depth
                 rows |= self._shift(name, depth, name in after)
-        return rows
+        return rows | refractory.next_counters(self)
 
     def _shift(self, name: str, depth: int, is_state: bool) -> dict[str, str]:
         rows: dict[str, str] = {}

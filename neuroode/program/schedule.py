@@ -28,14 +28,12 @@ def plan(report: Report, schedule: str = "auto") -> Plan:
 
 def _rows(report: Report, schedule: str) -> list[PlanRow]:
     system = report.system
-    resets = {j.state for e in system.events for j in e.jumps}
+    resets = {j.state for e in system.events for j in e.jumps} | {s for e in system.events for s in e.hold}
     rows = []
     for block in report.blocks:
         hit = sorted(set(block.states) & resets)
         if hit:
-            reason = (
-                f"reset by events assigns {', '.join(hit)}, so steps cannot be composed before the spikes are known"
-            )
+            reason = f"events assign or hold {', '.join(hit)}, so steps cannot be composed before the spikes are known"
         elif block.is_linear:
             reason = "linear: could be a scan; on a CPU the fused loop was faster in every cell measured"
         else:

@@ -82,7 +82,7 @@ def surrogates(scope: Scope) -> None:
         found = scope.names.get(ref.name)
         if site.role == "surrogate" and ref.name == "m":
             continue
-        if site.role in ("surrogate", "width") and found and found.kind not in ("parameter", "axis"):
+        if site.role in ("surrogate", "width", "duration") and found and found.kind not in ("parameter", "axis"):
             hint = "it may read m and parameters" if site.role == "surrogate" else "it may read parameters"
             raise SpecError(f"{site.what} reads {ref.name}, which is {found.a_kind}", place=ref.mark.place, hint=hint)
         if site.role in ("surrogate", "width", "duration") and ref.name in ("t", "step", "inf"):

@@ -120,7 +120,18 @@ def _event(table: SymbolTable, decl: EventDecl) -> Event:
         for a in (decl.reset.do if decl.reset else ())
     )
     late = bool(decl.reset and decl.reset.when == "next_step")
-    return Event(decl.name, condition, jumps, late, decl.reset_gradient == "detached", slope(decl.surrogate, reader))
+    return Event(
+        decl.name, condition, jumps, late, decl.reset_gradient == "detached", slope(decl.surrogate, reader),
+        _silent(table, decl), decl.refractory.hold if decl.refractory else (),
+    )  # fmt: skip
+
+
+def _silent(table: SymbolTable, decl: EventDecl) -> sp.Expr | None:
+    """Steps after an event in which its guard is false: whole steps that cover the duration (language.md, 3)."""
+    if decl.refractory is None:
+        return None
+    steps = Reader(table).expr(decl.refractory.duration) / (table.dt * table.scale("dt"))
+    return sp.ceiling(steps - sp.Rational(1, 10**6))
 
 
 def _rescale(table: SymbolTable, c: Condition) -> Condition:

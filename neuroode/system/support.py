@@ -48,7 +48,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("delay(x, d)", _calls("delay")),
     ("grad(U, q)", _calls("grad")),
     ("poly and chebyshev", _calls("poly", "chebyshev")),
-    ("refractory", lambda spec: [e.name for e in spec.events if e.refractory]),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
     ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),

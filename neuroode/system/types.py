@@ -55,7 +55,11 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`slope` is the surrogate's derivative, an expression in the symbol `m`."""
+    """`slope` is the surrogate's derivative, an expression in the symbol `m`.
+
+    `silent` is the number of steps after an event in which its guard is false (None: no refractory time); `hold` names
+    the states that rest in them.
+    """
 
     name: str
     condition: Condition
@@ -63,6 +67,8 @@ class Event:
     late: bool
     detached: bool
     slope: sp.Expr
+    silent: sp.Expr | None = None
+    hold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
