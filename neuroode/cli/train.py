@@ -16,10 +16,11 @@ HELP = "train a network of a neuron on a task"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", help="digits, smnist or ecg")
+    parser.add_argument("task", metavar="TASK", help="digits, smnist, ecg, adding, copy, sine or xor")
     parser.add_argument("--neuron", metavar="MODEL", required=True, help="a zoo name or a path to a YAML file")
     parser.add_argument("--compat", metavar="NAME", help="a named deviation that the model declares")
-    parser.add_argument("--data", metavar="DIR", help="ecg: the folder with QTDB_train.mat and QTDB_test.mat")
+    parser.add_argument("--data", metavar="DIR", help="the folder of QTDB_*.mat for ecg, of MNIST's files for smnist")
+    parser.add_argument("--backend", metavar="NAME", default="torch", help="what trains: torch (default)")
     _recipe_arguments(parser.add_argument_group("recipe", "what is not given comes from the task's settings"))
     _run_arguments(parser.add_argument_group("run"))
 
@@ -34,7 +35,7 @@ def _recipe_arguments(group: Any) -> None:
     group.add_argument("--dt", type=float, metavar="X", help="step of the hidden layer")
     group.add_argument("--reset-gradient", metavar="KIND", help="through or detached")
     group.add_argument("--recurrent", action=argparse.BooleanOptionalAction, help="default: where the neuron spikes")
-    group.add_argument("--require", type=float, metavar="PERCENT", help="exit 1 if a seed's test accuracy is lower")
+    group.add_argument("--require", type=float, metavar="PERCENT", help="exit 1 if a seed's test score is lower")
 
 
 def _run_arguments(group: Any) -> None:
@@ -49,7 +50,7 @@ def _run_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, write the report, print the result. 1 if a seed is below the required accuracy."""
+    """Train, write the report, print the result. 1 if a seed is below the required score."""
     from neuroode.train import report
     from neuroode.train.experiment import run as train
 
@@ -62,14 +63,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(outcome: Outcome) -> str:
-    """The last lines of a run: accuracy of each seed, time, and where the report is."""
+    """The last lines of a run: score of each seed, time, and where the report is."""
     settings, results = outcome.settings, outcome.results
-    epoch = "epoch of least validation loss" if results[0].epochs[0].val_loss is not None else "last epoch"
     lines = [
         f"{outcome.plan.task}, {outcome.neuron.spec.name}: {settings.size} neurons, "
-        f"{results[0].parameters:,} parameters, {settings.epochs} epochs; {outcome.about}",
+        f"{results[0].parameters:,} parameters, {settings.epochs} epochs; {outcome.task.about}",
         *(
-            f"seed {r.seed}: test accuracy {r.accuracy:.2f} % ({epoch}: {r.epochs[r.picked].epoch}), "
+            f"seed {r.seed}: test {outcome.task.score} {r.test_score:.2f} % (epoch {r.epochs[r.picked].epoch}, "
+            "of least validation loss), "
             f"{r.seconds:.1f} s of training"
             for r in results
         ),
@@ -96,6 +97,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         neuron=args.neuron,
         compat=args.compat,
         data=args.data,
+        backend=args.backend,
         changes={**{name: getattr(args, name) for name in names}, "init": assignments(args.set)},
         seeds=seeds(args.seeds) if args.seeds is not None else (args.seed or 0,),
         threads=args.threads,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from time import perf_counter
 
 from neuroode._errors import RunError
 from neuroode.train import tasks
-from neuroode.train.plan import Outcome, Plan, prepare
+from neuroode.train.plan import BACKENDS, Outcome, Plan, prepare
 from neuroode.train.results import SeedResult
 
 
@@ -21,26 +22,27 @@ def run(plan: Plan, quiet: bool = False) -> Outcome:
         NeuroodeError: a plan, model or data set that does not fit, or a run that diverged.
     """
     neuron, settings = prepare(plan)
-    about = tasks.load(plan.task, plan.data).about
+    task = tasks.load(plan.task, plan.data, plan.seeds[0])
     began = perf_counter()
     results = _side_by_side(plan, quiet) if plan.side_by_side else _in_turn(plan, quiet)
     wall = perf_counter() - began
-    return Outcome(plan=plan, neuron=neuron, settings=settings, about=about, results=tuple(results), wall=wall)
+    return Outcome(plan=plan, neuron=neuron, settings=settings, task=task, results=tuple(results), wall=wall)
 
 
 def _in_turn(plan: Plan, quiet: bool) -> list[SeedResult]:
-    from neuroode.train.worker_torch import train_seed
-
-    return [train_seed(plan, quiet, seed) for seed in plan.seeds]
+    return [_train_seed(plan, quiet, seed) for seed in plan.seeds]
 
 
 def _side_by_side(plan: Plan, quiet: bool) -> list[SeedResult]:
     """Fresh processes: a forked one may hang in a pool of threads that it inherited."""
-    from neuroode.train.worker_torch import train_seed
-
     workers = min(plan.jobs, len(plan.seeds))
     try:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            return list(pool.map(partial(train_seed, plan, quiet), plan.seeds))
+            return list(pool.map(partial(_train_seed, plan, quiet), plan.seeds))
     except BrokenProcessPool as error:
         raise RunError("a training process was killed", hint="less memory: --jobs 1 or a smaller --batch") from error
+
+
+def _train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
+    found: SeedResult = import_module(BACKENDS[plan.backend]).train_seed(plan, quiet, seed)
+    return found

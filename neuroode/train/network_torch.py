@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -80,9 +81,26 @@ class Network(nn.Module):
         if self.leaky is not None:
             self.leaky.project()
 
+    @torch.no_grad()
+    def values(self) -> dict[str, np.ndarray]:
+        """The trained numbers by what they are, flat; parameters of neurons in constrained form."""
+        found = {"input weights": self.into.weight}
+        if self.recurrent:
+            found["recurrent weights"] = self.hidden.W_rec
+        found |= _trained(self.hidden, "") | {"output weights": self.out.weight}
+        if self.leaky is not None:
+            found |= _trained(self.leaky, " of the readout")
+        arrays = {name: value.detach().cpu().numpy() for name, value in found.items()}
+        return {name: array.astype(array.dtype, copy=True).ravel() for name, array in arrays.items()}
+
     def count(self) -> int:
         """Trained numbers."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _trained(layer: Any, suffix: str) -> dict[str, Tensor]:
+    declared = layer.parameters_of_neuron.spec.parameters
+    return {p.name + suffix: layer.values[p.name] for p in declared if p.trainable}
 
 
 def _leaky(neuron: Any, classes: int, settings: Settings) -> Any:

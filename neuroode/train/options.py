@@ -25,7 +25,8 @@ class Settings:
         decay: whether it falls linearly to 0 over the epochs.
         clip: largest norm of the gradient; None: no clipping.
         size: neurons of the hidden layer.
-        loss: every_step (summed over time), last_step, or mean_output (of the outputs' mean over time).
+        loss: where the outputs are read: every_step (summed over time), last_step, or mean_output (their mean over
+            time). Classes have the negative log-likelihood, numbers the squared error.
         skip: steps at the start that no loss and no prediction reads.
         readout: li (a leaky integrator a class) or linear.
         gain: factor on the initial input weights; None: a power of two at which the neurons are neither silent nor
@@ -36,7 +37,7 @@ class Settings:
         dt: None: the model's own.
         reset_gradient: through or detached; None: the model's own.
         init: expressions that replace initial values of the neuron's parameters.
-        require: test accuracy in per cent that every seed must reach.
+        require: test score in per cent that every seed must reach.
     """
 
     epochs: int = 20

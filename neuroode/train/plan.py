@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from neuroode.train import tasks
 from neuroode.train.options import Settings, override, recommended
 from neuroode.train.results import SeedResult
 from neuroode.train.shape import check
+from neuroode.train.tasks import Task
+
+#: framework -> the module whose `train_seed(plan, quiet, seed)` trains one seed
+BACKENDS = {"torch": "neuroode.train.worker_torch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +24,10 @@ class Plan:
     """What to train.
 
     Args:
-        task: digits, smnist or ecg.
+        task: a name in `tasks.LOADERS`.
         neuron: a zoo name or a path to a YAML file.
-        data: the folder of the task `ecg`.
+        data: the folder with the files of `ecg`, or with the whole MNIST for `smnist`.
+        backend: the framework that trains, a name in `BACKENDS`.
         changes: settings that differ from the recommended ones.
         threads: of one seed; None: torch's own number for big batches, 1 for small ones and for seeds side by side.
         jobs: seeds that run at the same time, each in its process.
@@ -33,6 +39,7 @@ class Plan:
     neuron: str
     compat: str | None = None
     data: str | None = None
+    backend: str = "torch"
     changes: Mapping[str, Any] = field(default_factory=dict)
     seeds: Sequence[int] = (0,)
     threads: int | None = None
@@ -41,6 +48,8 @@ class Plan:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise RunError(f"backend is '{self.backend}'", hint=f"one of {', '.join(BACKENDS)}")
         for name in ("jobs", "threads"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise RunError(f"{name} is {value}, not a whole number of at least 1")
@@ -58,7 +67,7 @@ class Plan:
         return min(self.jobs, len(self.seeds)) > 1
 
     def checkpoint(self, seed: int) -> Path | None:
-        return None if self.out is None else self.out / "checkpoints" / f"seed{seed}.pt"
+        return None if self.out is None else self.out / "checkpoints" / f"seed{seed}.ckpt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +77,24 @@ class Outcome:
     plan: Plan
     neuron: Any
     settings: Settings
-    about: str
+    task: Task
     results: tuple[SeedResult, ...]
     wall: float
 
     @property
     def failed(self) -> tuple[SeedResult, ...]:
-        """Seeds below the required accuracy, where the recipe requires one."""
+        """Seeds below the required test score, where the recipe requires one."""
         least = self.settings.require
-        return () if least is None else tuple(r for r in self.results if r.accuracy < least)
+        return () if least is None else tuple(r for r in self.results if r.test_score < least)
+
+
+def recipe(neuron: Any, task: Task, settings: Settings, seed: int, backend: str) -> dict[str, Any]:
+    """What a checkpoint must agree on: all that the result depends on. Plain data."""
+    known = settings.to_dict()
+    known.pop("require")
+    model = sha256(neuron.to_yaml().encode()).hexdigest()[:16]
+    found = {"task": task.name, "data": task.digest()[:16], "neuron": neuron.spec.name, "model": model}
+    return {**known, **found, "seed": seed, "backend": backend}
 
 
 def prepare(plan: Plan) -> tuple[Any, Settings]:

@@ -42,9 +42,9 @@ class Progress:
 def figures(epoch: Epoch) -> str:
     """The figures of one epoch in one line."""
     parts = [] if epoch.train_loss is None else [f"train loss {epoch.train_loss:.3f}"]
-    if epoch.val_loss is not None:
-        parts.append(f"validation {epoch.val_loss:.3f} {epoch.val_accuracy:.1f} %")
-    parts.append(f"test {epoch.test_loss:.3f} {epoch.test_accuracy:.1f} %")
+    if epoch.train_score is not None:
+        parts[-1] += f" {epoch.train_score:.1f} %"
+    parts.append(f"validation {epoch.val_loss:.3f} {epoch.val_score:.1f} %")
     if epoch.rate is not None:
         parts.append(f"rate {100 * epoch.rate:.1f} %")
     if epoch.skipped:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -16,6 +14,7 @@ import numpy as np
 from neuroode.spec.types import NeuronSpec
 from neuroode.train import shape
 from neuroode.train._extra import need
+from neuroode.train.files import replace_file
 from neuroode.train.plan import Outcome
 from neuroode.train.results import Raster, Resonators, SeedResult
 
@@ -51,34 +50,27 @@ def write(outcome: Outcome) -> Figures:
 def collect(outcome: Outcome) -> Figures:
     """All numbers of the report as plain data."""
     results = outcome.results
-    accuracy = np.array([r.accuracy for r in results])
+    scores = np.array([r.test_score for r in results])
     return {
         "neuroode": version("neuroode"),
         "task": outcome.plan.task,
-        "about": outcome.about,
+        "about": outcome.task.about,
         "neuron": outcome.neuron.spec.name,
         "settings": outcome.settings.to_dict(),
         "parameters": results[0].parameters,
-        "accuracy": {"mean": float(accuracy.mean()), "least": float(accuracy.min()), "spread": _spread(accuracy)},
+        "score": {
+            "name": outcome.task.score,
+            "chance": outcome.task.chance(outcome.settings.skip),
+            "mean": float(scores.mean()),
+            "least": float(scores.min()),
+            "spread": _spread(scores),
+        },
         "seconds": {"training": sum(r.seconds for r in results), "clock": outcome.wall},
         "seeds": [_seed(r) for r in results],
         "hidden": _hidden(results[0]),
         "resonators": _resonators(outcome),
         "pictures": [],
     }
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _spread(values: np.ndarray) -> float | None:
@@ -89,7 +81,9 @@ def _spread(values: np.ndarray) -> float | None:
 def _seed(result: SeedResult) -> Figures:
     return {
         "seed": result.seed,
-        "accuracy": result.accuracy,
+        "test_score": result.test_score,
+        "test_loss": result.test_loss,
+        "test_rate": result.test_rate,
         "picked_epoch": result.epochs[result.picked].epoch,
         "seconds": result.seconds,
         "epochs": [asdict(e) for e in result.epochs],
@@ -104,7 +98,7 @@ def _hidden(result: SeedResult) -> Figures | None:
     shown = {
         "seed": result.seed,
         "sample": raster.sample,
-        "label": raster.label.tolist(),
+        "target": raster.target.tolist(),
         "prediction": raster.prediction.tolist(),
         "input": _numbers(raster.input),
         "neurons": raster.output.shape[1],

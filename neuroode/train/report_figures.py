@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 Numbers = dict[str, Any]
 SEEDS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+KINDS = {"val": "-", "train": "--"}
 GREY = "#777777"
 STYLE = {
     "font.size": 10,
@@ -61,44 +62,38 @@ def training(figures: Numbers) -> Figure:
     left, right = figure.subplots(1, 2)
     for number, seed in enumerate(figures["seeds"]):
         colour = SEEDS[number % len(SEEDS)]
-        _accuracy(left, seed, colour)
-        _losses(right, seed, colour)
-    left.set(xlabel="epoch", ylabel="test accuracy (%)", title=_title(figures))
-    right.set(xlabel="epoch", ylabel="loss (nats)", title=_loss_name(figures["settings"]["loss"]))
+        _by_epoch(left, seed, "score", colour)
+        _by_epoch(right, seed, "loss", colour)
+        left.plot([], [], color=colour, label=f"seed {seed['seed']}: test {seed['test_score']:.1f} %")
+        picked = seed["epochs"][seed["picked_epoch"]]
+        left.plot(picked["epoch"], picked["val_score"], "o", color=colour, markersize=5)
+    left.set(xlabel="epoch", ylabel=f"{figures['score']['name']} (%)", title=_title(figures))
+    right.set(xlabel="epoch", ylabel="loss", title=_loss_name(figures["settings"]["loss"]))
     right.set_ylim(0, 1.05 * right.get_ylim()[1])
     left.legend(loc="lower right")
-    right.legend(handles=_line_kinds(figures), loc="upper right")
+    right.legend(handles=_line_kinds(), loc="upper right")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def _accuracy(axes: Axes, seed: Numbers, colour: str) -> None:
-    epochs = seed["epochs"]
-    label = f"seed {seed['seed']}: {seed['accuracy']:.1f} %"
-    axes.plot([e["epoch"] for e in epochs], [e["test_accuracy"] for e in epochs], color=colour, label=label)
-    axes.plot(seed["picked_epoch"], seed["accuracy"], "o", color=colour, markersize=5)
-
-
-def _losses(axes: Axes, seed: Numbers, colour: str) -> None:
-    for name, style in (("train_loss", "--"), ("val_loss", ":"), ("test_loss", "-")):
-        points = [(e["epoch"], e[name]) for e in seed["epochs"] if e[name] is not None]
+def _by_epoch(axes: Axes, seed: Numbers, what: str, colour: str) -> None:
+    for part, style in KINDS.items():
+        points = [(e["epoch"], e[f"{part}_{what}"]) for e in seed["epochs"] if e[f"{part}_{what}"] is not None]
         if points:
             axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.6 if style == "-" else 1.2)
 
 
-def _line_kinds(figures: Numbers) -> list[Line2D]:
-    kinds = {"test": "-", "training": "--"}
-    if any(e["val_loss"] is not None for e in figures["seeds"][0]["epochs"]):
-        kinds["validation"] = ":"
-    return [Line2D([], [], color=GREY, linestyle=style, label=name) for name, style in kinds.items()]
+def _line_kinds() -> list[Line2D]:
+    names = {"val": "validation", "train": "training"}
+    return [Line2D([], [], color=GREY, linestyle=style, label=names[part]) for part, style in KINDS.items()]
 
 
 def _loss_name(kind: str) -> str:
     names = {
-        "every_step": "negative log-likelihood per step",
-        "last_step": "negative log-likelihood at the last step",
-        "mean_output": "negative log-likelihood of the mean output",
+        "every_step": "per step",
+        "last_step": "at the last step",
+        "mean_output": "of the mean output",
     }
     return names[kind]
 
@@ -106,8 +101,8 @@ def _loss_name(kind: str) -> str:
 def hidden(figures: Numbers) -> Figure:
     """One test sample: its input, what the hidden layer does, and how active it is."""
     shown = figures["hidden"]
-    strips = isinstance(shown["label"], list)
-    heights = [1, 3.2, 1] + [0.5] * strips
+    strips = isinstance(shown["target"], list)
+    heights = [1, 3.2, 1] + ([_strip_height(shown)] if strips else [])
     figure = _figure(10, 6 + 0.5 * strips)
     rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     _input(rows[0], shown)
@@ -119,17 +114,23 @@ def hidden(figures: Numbers) -> Figure:
         _heat(figure, rows[1], shown)
         _mean_activity(rows[2], shown)
     if strips:
-        _labels(rows[3], shown)
+        _targets(rows[3], shown)
     rows[-1].set(xlabel="step", xlim=(0, shown["steps"]))
     return figure
 
 
+def _strip_height(shown: Numbers) -> float:
+    return 1.0 if isinstance(shown["target"][0], float) else 0.5
+
+
 def _sample_name(shown: Numbers) -> str:
     name = f"test sample {shown['sample']}"
-    if isinstance(shown["label"], list):
-        right = np.mean(np.array(shown["label"]) == np.array(shown["prediction"]))
-        return f"{name}, {100 * right:.0f} % of its steps right"
-    return f"{name}, label {shown['label']}, predicted {shown['prediction']}"
+    target, found = np.array(shown["target"]), np.array(shown["prediction"])
+    if target.dtype.kind == "f":
+        return f"{name}, root mean square error {np.sqrt(np.mean((target - found) ** 2)):.3f}"
+    if target.ndim:
+        return f"{name}, {100 * np.mean(target == found):.0f} % of its steps right"
+    return f"{name}, label {target}, predicted {found}"
 
 
 def _input(axes: Axes, shown: Numbers) -> None:
@@ -184,17 +185,19 @@ def _mean_activity(axes: Axes, shown: Numbers) -> None:
     axes.set_ylabel("mean output")
 
 
-def _labels(axes: Axes, shown: Numbers) -> None:
-    values = np.array([shown["prediction"], shown["label"]])
+def _targets(axes: Axes, shown: Numbers) -> None:
+    """From the first step that counts on."""
+    values = np.array([shown["prediction"], shown["target"]])
+    first = shown["steps"] - values.shape[1]
+    if values.dtype.kind == "f":
+        for row, style, name in zip(values, ("-", "--"), ("network", "target"), strict=True):
+            axes.plot(np.arange(first, shown["steps"]), row, style, label=name)
+        axes.legend(loc="upper left", ncols=2)
+        axes.set_ylabel("output")
+        return
+    extent = (first, shown["steps"], -0.5, 1.5)
     axes.imshow(
-        values,
-        aspect="auto",
-        cmap="tab10",
-        vmin=0,
-        vmax=9,
-        extent=(0, values.shape[1], -0.5, 1.5),
-        interpolation="nearest",
-        origin="lower",
+        values, aspect="auto", cmap="tab10", vmin=0, vmax=9, extent=extent, origin="lower", interpolation="nearest"
     )
     axes.set_yticks([0, 1], ["network", "label"])
     axes.grid(False)

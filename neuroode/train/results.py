@@ -9,26 +9,30 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One line of the history. Epoch 0 is the untrained network. Losses are per step, accuracies in per cent."""
+    """One line of the history. Epoch 0 is the untrained network.
+
+    Losses are per step. Scores are in per cent (`Task.score` says of what). Those of training are means over the
+    epoch, while the network changes; the test set is not looked at.
+    """
 
     epoch: int
     lr: float | None
     train_loss: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    test_loss: float
-    test_accuracy: float
-    rate: float | None  # spikes per neuron and step on the test set; None for graded neurons
+    train_score: float | None
+    val_loss: float
+    val_score: float
+    rate: float | None  # spikes per neuron and step on the validation set; None for graded neurons
     seconds: float  # of training; evaluation apart
     skipped: int = 0  # updates left out because the gradient was not finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raster:
-    """The hidden layer on one test sample: input (T, C), output (T, N); label and prediction are () or (T,)."""
+    """The hidden layer on one test sample: input (T, C), output (T, N); target and prediction are (), or of the
+    last steps, those that count."""
 
     sample: int
-    label: np.ndarray
+    target: np.ndarray
     prediction: np.ndarray
     spiking: bool
     input: np.ndarray
@@ -47,24 +51,33 @@ class Resonators:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """One trained parameter, flat and in constrained form, before and after."""
+
+    name: str
+    start: np.ndarray
+    end: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """Everything about one seed. `picked` is the epoch whose accuracy counts."""
+    """Everything about one seed. `picked` is the epoch of least validation loss; the test figures are of its
+    parameters, measured once."""
 
     seed: int
     epochs: tuple[Epoch, ...]
     picked: int
     parameters: int
+    test_loss: float
+    test_score: float
+    test_rate: float | None
     seconds: float
-    raster: Raster | None = None
+    raster: Raster
+    trained: tuple[Trained, ...]
     resonators: Resonators | None = None
-
-    @property
-    def accuracy(self) -> float:
-        return self.epochs[self.picked].test_accuracy
 
 
 def pick(epochs: list[Epoch]) -> int:
-    """The epoch of the lowest validation loss; the last one where there is no validation set."""
+    """The first epoch of the lowest validation loss."""
     losses = [e.val_loss for e in epochs]
-    known = [loss for loss in losses if loss is not None]
-    return losses.index(min(known)) if known else len(epochs) - 1
+    return losses.index(min(losses))

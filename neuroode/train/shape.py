@@ -10,6 +10,7 @@ from neuroode._errors import NeuroodeError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Expr, Num, Ref, names
 from neuroode.spec.types import NeuronSpec
+from neuroode.train.results import Resonators
 
 Array = np.ndarray
 
@@ -59,6 +60,21 @@ def boundary(spec: NeuronSpec, omega: Array, dt: float) -> Array:
     if _definition(spec, "p") is None:
         return np.zeros_like(omega)
     return _at_rest(spec, "p", {"omega": omega, "dt": dt})
+
+
+def resonators(spec: NeuronSpec, dt: float, start: Mapping[str, Array], end: Mapping[str, Array]) -> Resonators:
+    """Frequency and damping before and after training, from the values of omega and b_0 then."""
+    (omega_start, b_0_start), (omega, b_0) = (
+        [v.ravel().astype(float) for v in np.broadcast_arrays(values["omega"], values["b_0"])]
+        for values in (start, end)
+    )
+    return Resonators(
+        dt=dt,
+        omega_start=omega_start,
+        b_start=damping(spec, omega_start, b_0_start, dt),
+        omega=omega,
+        b=damping(spec, omega, b_0, dt),
+    )
 
 
 def _at_rest(spec: NeuronSpec, name: str, known: Mapping[str, Array | float]) -> Array:

@@ -19,11 +19,13 @@ def digits() -> tasks.Task:
 
 @pytest.fixture(scope="session")
 def few(digits: tasks.Task) -> tasks.Task:
-    """96 sequences to train on, 60 to test."""
+    """96 sequences to train on, 40 to validate, 60 to test."""
     return replace(
         digits,
         train_x=digits.train_x[:96],
         train_y=digits.train_y[:96],
+        val_x=digits.val_x[:40],
+        val_y=digits.val_y[:40],
         test_x=digits.test_x[:60],
         test_y=digits.test_y[:60],
     )

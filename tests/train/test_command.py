@@ -24,7 +24,12 @@ def test_a_run_ends_with_its_figures(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lines[-1] == f"report: {tmp_path}"
     assert "seed 1  epoch   1/1" in err
     assert json.loads((tmp_path / "report.json").read_text())["task"] == "digits"
-    assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == ["seed0.pt", "seed1.pt"]
+    assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == [
+        "seed0.ckpt",
+        "seed0.previous.ckpt",
+        "seed1.ckpt",
+        "seed1.previous.ckpt",
+    ]
 
 
 def test_json_and_a_bar_that_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +43,7 @@ def test_seeds_side_by_side_give_the_same_numbers(tmp_path: Path, capsys: pytest
     found = []
     for name, extra in (("a", []), ("b", ["--jobs", "2"])):
         assert main([*QUICK, "--seeds", "0,1", "--json", "--out", str(tmp_path / name), *extra]) == 0
-        found.append([s["accuracy"] for s in json.loads(capsys.readouterr().out)["seeds"]])
+        found.append([s["test_score"] for s in json.loads(capsys.readouterr().out)["seeds"]])
     assert found[0] == found[1]
 
 

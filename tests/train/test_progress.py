@@ -13,13 +13,12 @@ from neuroode.train.results import Epoch
 
 def epoch(number: int) -> Epoch:
     return Epoch(
-        epoch=number, lr=0.1, train_loss=0.5, val_loss=0.25, val_accuracy=80.0,
-        test_loss=0.125, test_accuracy=90.0, rate=0.05, seconds=1.0,
+        epoch=number, lr=0.1, train_loss=0.5, train_score=70.0, val_loss=0.25, val_score=80.0, rate=0.05, seconds=1.0,
     )  # fmt: skip
 
 
 def test_one_line_holds_the_figures() -> None:
-    assert figures(epoch(1)) == "train loss 0.500  validation 0.250 80.0 %  test 0.125 90.0 %  rate 5.0 %"
+    assert figures(epoch(1)) == "train loss 0.500 70.0 %  validation 0.250 80.0 %  rate 5.0 %"
 
 
 def test_a_long_run_prints_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +56,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     with Progress("seed 0", 3) as tell:
         tell(epoch(2))
     assert (tell.bar.n, tell.bar.closed) == (2, True)
-    assert "test 0.125" in tell.bar.text
+    assert "validation 0.250" in tell.bar.text
     assert Progress("seed 0", 3, bar=False).bar is None
 
 

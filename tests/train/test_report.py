@@ -25,7 +25,7 @@ def outcome(task: Task, neuron: str, out: Path | None, seeds: tuple[int, ...] = 
     declared = no.load(neuron)
     results = tuple(Trainer(task, declared, no.load("li"), settings, s).run(lambda _: None) for s in seeds)
     plan = Plan(task="digits", neuron=neuron, seeds=seeds, out=out)
-    return Outcome(plan=plan, neuron=declared, settings=settings, about="digits", results=results, wall=1.0)
+    return Outcome(plan=plan, neuron=declared, settings=settings, task=task, results=results, wall=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def test_files(spiking: Outcome) -> None:
 def test_numbers_of_the_history(spiking: Outcome) -> None:
     figures = report.collect(spiking)
     assert [s["seed"] for s in figures["seeds"]] == [0, 1]
-    accuracy = [s["epochs"][-1]["test_accuracy"] for s in figures["seeds"]]
-    assert figures["accuracy"]["mean"] == pytest.approx(np.mean(accuracy))
-    assert figures["accuracy"]["least"] == min(accuracy)
+    accuracy = [s["test_score"] for s in figures["seeds"]]
+    assert figures["score"]["mean"] == pytest.approx(np.mean(accuracy))
+    assert figures["score"]["least"] == min(accuracy)
 
 
 def test_numbers_of_the_raster(spiking: Outcome) -> None:
@@ -89,7 +89,7 @@ def test_a_graded_layer_is_drawn_too(few: Task, tmp_path: Path) -> None:
 def test_labels_at_every_step_are_drawn(spiking: Outcome, tmp_path: Path) -> None:
     result = spiking.results[0]
     assert result.raster is not None
-    raster = replace(result.raster, label=np.arange(64) % 3, prediction=np.arange(64) % 2)
+    raster = replace(result.raster, target=np.arange(64) % 3, prediction=np.arange(64) % 2)
     plan = replace(spiking.plan, out=tmp_path)
     report.write(replace(spiking, plan=plan, results=(replace(result, raster=raster),)))
     assert (tmp_path / "hidden.png").read_bytes().startswith(PNG)
