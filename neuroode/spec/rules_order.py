@@ -8,8 +8,10 @@ from neuroode._errors import NeuroodeError, SpecError
 from neuroode.expr.nodes import Call, Node, Ref, children
 from neuroode.spec.rules_time import lag_range
 from neuroode.spec.scope import Scope, Site
+from neuroode.spec.types import Assignment, EventDecl
 
-# A point of the graph: ("flow", ""), ("map", q), ("event", e), ("definition in a flow", b), ("definition", b)
+# A point of the graph: ("flow", ""), ("map", q), ("event", e), ("definition in a flow", b), ("definition", b), and
+# ("late", x): a flow state with late resets, which are the last part of its update, before anyone reads x[t]
 Point = tuple[str, str]
 FLOW: Point = ("flow", "")
 MAX_SHOWN = 6
@@ -17,11 +19,12 @@ MAX_SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`site` reads `ref`, whose value of this step is that of `point`."""
+    """`site` reads `ref`, whose value of this step is that of `point`; `reader` is what it is read for."""
 
     point: Point
     ref: Ref
     site: Site
+    reader: str
 
 
 def no_circles(scope: Scope) -> None:
@@ -39,27 +42,39 @@ def _points(scope: Scope) -> list[Point]:
             points.append(("map", e.name))
         elif e.kind == "definition":
             points += [("definition", e.name), ("definition in a flow", e.name)]
-    return [*points, FLOW]
+    late = dict.fromkeys(a.name for _, a in _late_resets(scope) if a.name in scope.flow_states)
+    return [*points, *(("late", x) for x in late), FLOW]
+
+
+def _late_resets(scope: Scope) -> list[tuple[EventDecl, Assignment]]:
+    late = [(e, e.reset) for e in scope.spec.events if e.reset and e.reset.when == "next_step"]
+    return [(e, a) for e, reset in late for a in reset.do]
 
 
 def _sites_of(scope: Scope, point: Point) -> list[Site]:
     kind, name = point
-    if kind == "flow":
-        return [s for s in scope.sites if s.role in ("flow", "fractional", "differential")]
-    role = {"map": "map", "event": "guard"}.get(kind, "definition")
+    own = [s for e, a in _late_resets(scope) if a.name == name for s in scope.sites if s.node is a.value]
+    if kind in ("flow", "late"):
+        return [s for s in scope.sites if s.role in ("flow", "fractional", "differential")] + own
+    if kind == "map":
+        return scope.sites_by_role.get(("map", name), []) + own
+    role = "guard" if kind == "event" else "definition"
     return scope.sites_by_role.get((role, name), [])
 
 
 def _needs(scope: Scope, point: Point) -> list[Need]:
-    in_flow = point[0] in ("flow", "definition in a flow")
     found: list[Need] = []
     for site in _sites_of(scope, point):
+        in_flow = point[0] in ("flow", "definition in a flow") or (point[0] == "late" and site.role != "reset")
+        reader = point[1] if site.role == "reset" else site.target
         for ref, after in _reads_now(scope, site.node):
+            if site.role == "reset" and ref.name == point[1]:
+                continue  # inside a late reset the state's own name is its value so far
             target = _target(scope, ref, in_flow)
             if target:
-                found.append(Need(target, ref, site))
+                found.append(Need(target, ref, site, reader))
             if after:
-                found += [Need(("event", e.name), ref, site) for e in scope.spec.events
+                found += [Need(("event", e.name), ref, site, reader) for e in scope.spec.events
                           if e.reset and any(a.name == ref.name for a in e.reset.do)]  # fmt: skip
     return found
 
@@ -98,7 +113,9 @@ def _target(scope: Scope, ref: Ref, in_flow: bool) -> Point | None:
     if found.kind == "definition":
         return ("definition in a flow" if in_flow else "definition"), ref.name
     if ref.name in scope.flow_states:
-        return None if in_flow and ref.time is None else FLOW
+        if in_flow and ref.time is None:
+            return None
+        return ("late", ref.name) if any(a.name == ref.name for _, a in _late_resets(scope)) else FLOW
     return ("map", ref.name) if found.kind == "state" else None
 
 
@@ -132,10 +149,10 @@ def _report(scope: Scope, circle: list[Need]) -> NeuroodeError:
     circle = circle[first:] + circle[:first]
     if len(circle) == 1:
         return _itself(scope, circle[0])
-    parts = [f"{_shown(scope, n.site.target)} needs {_shown(scope, n.ref.name)}" for n in circle]
+    parts = [f"{_shown(scope, n.reader)} needs {_shown(scope, n.ref.name)}" for n in circle]
     if len(parts) > MAX_SHOWN:
         parts = [*parts[: MAX_SHOWN - 1], "...", parts[-1]]
-    cut = next((n for n in circle if n.point[0] in ("map", "flow")), circle[0])
+    cut = next((n for n in circle if n.point[0] in ("map", "flow", "late")), circle[0])
     where = "the guard" if cut.site.role == "guard" else cut.site.what
     hint = f"write {_lagged(cut.ref)} in {where} to use the value before this step"
     return SpecError("within step t: " + ", ".join(parts), place=cut.ref.mark.place, hint=hint)
@@ -154,7 +171,7 @@ def _itself(scope: Scope, need: Need) -> NeuroodeError:
     hint = f"write {_lagged(need.ref)}"
     if kind == "event":
         return SpecError(f"within step t: {name} needs {name}", place=place, hint=hint)
-    if need.point == FLOW:
+    if need.point[0] in ("flow", "late"):
         return SpecError(f"{name}[t] is the end of this flow and not known inside it", place=place,
                          hint=f"write {name} for the running value, {_lagged(need.ref)} for the last one")  # fmt: skip
     shown = _shown(scope, name)
