@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import INVENTED, assert_same, by_interpreter, by_layer, distance, drive, neuron, scatter, smallest_margin
+from oracles import (
+    GRADIENT,
+    INVENTED,
+    assert_same,
+    by_interpreter,
+    by_layer,
+    distance,
+    drive,
+    neuron,
+    scatter,
+    smallest_margin,
+)
 
 from neuroode.models import names
 
@@ -24,9 +35,9 @@ def test_equals_the_interpreter(name, schedule):
     layer = build(name, schedule=schedule)
     x = drive(layer, 50, 3)
     found = by_layer(layer, x)
-    assert_same(found, by_interpreter(layer, x))
+    assert_same(found, by_interpreter(layer, x), grads=GRADIENT.get(name, 1e-11))
     spikes = [v for n, v in found.outputs.items() if set(v.ravel()) == {0.0, 1.0}]
-    assert name in ("li", "levels") or spikes, name
+    assert spikes or name in ("levels", "ts_lif") or not layer.neuron.spec.events, name
     assert all(0.02 < v.mean() < 0.98 for v in spikes)
 
 

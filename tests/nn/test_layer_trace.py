@@ -40,10 +40,12 @@ def test_equals_the_simulation_and_the_run(name, size):
     inner = layer.parameters_of_neuron
     values = {p.name: inner.constrained(p).detach().numpy() for p in layer.neuron.spec.parameters}
     wanted = layer.neuron.simulate({n: v.numpy() for n, v in x.items()}, parameters=values)
+    complex_states = {s.name for s in layer.neuron.spec.states if s.type == "complex"}
+    assert (name in ("rf", "brf", "prf", "s5_rf", "spiral")) == bool(complex_states)
     assert set(trace) == set(wanted)
     for n, v in trace.items():
         assert tuple(v.shape) == wanted[n].shape == (30, 2, *layer.size)
-        assert v.is_complex() == (n.partition(".")[0] in ("u", "z") and name in ("rf", "brf", "spiral"))
+        assert v.is_complex() == (n.partition(".")[0] in complex_states)
         assert distance(v.detach(), wanted[n]) < 1e-11
     out, carry = layer(given(x))
     for n, v in (out if isinstance(out, dict) else {layer.program.outputs[0][0]: out}).items():
