@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+ELEMENT = re.compile(r"__(\d+(?:_\d+)*)")  # of an array inside a neuron: no declared name holds `__`
+
+
+def readable(text: str) -> str:
+    """A text that names elements of arrays, as the language writes them: `z__0_1` is `z[0, 1]`."""
+    return ELEMENT.sub(lambda m: f"[{m[1].replace('_', ', ')}]", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,9 @@ class NeuroodeError(Exception):
     """
 
     def __init__(self, what: str, *, place: Place | None = None, hint: str = "") -> None:
-        self.what, self.place, self.hint = what, place, hint
+        declared = isinstance(self, SpecError)  # speaks of what was written
+        self.what, self.hint = (what, hint) if declared else (readable(what), readable(hint))
+        self.place = place
         super().__init__(self._render())
 
     def _render(self) -> str:

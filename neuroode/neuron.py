@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuroode.analysis.types import Report
     from neuroode.discretize.types import Discretization
     from neuroode.nn.layer_torch import NeuronLayer
+    from neuroode.program.pack import Group
     from neuroode.program.types import Program
     from neuroode.system.types import OdeSystem
 
@@ -70,22 +71,29 @@ class Neuron:
             Unsupported: the method does not apply.
         """
         from neuroode.discretize.choose import discretize
+        from neuroode.system.axes import unrolled_method
 
         if dt is not None:
             self.step_length(dt)
         chosen = dict(method) if isinstance(method, Mapping) else method
-        return discretize(self.analyse(), chosen)
+        return discretize(self.analyse(), unrolled_method(self.spec, chosen))
 
     def program(
-        self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto"
-    ) -> Program:
+        self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto",
+        axes: Mapping[str, int] | None = None,
+    ) -> Program:  # fmt: skip
         """The language-neutral program of one step; `.plan` says how each component is scheduled and why.
+
+        Args:
+            axes: sizes of axes that replace the declared ones; each element is a number of its own (`z__0`, `z__1`).
 
         Raises:
             Unsupported: the method or the schedule does not apply.
         """
         from neuroode.nn.store import stored_program
 
+        if axes:
+            return self.with_axes(axes).program(dt, method=method, schedule=schedule)
         if dt is not None or self.spec.dt is not None:
             self.step_length(dt)
         chosen = tuple(sorted(method.items())) if isinstance(method, Mapping) else method
@@ -98,7 +106,9 @@ class Neuron:
         program = build_program(self.discretize(method=method))
         return replace(program, plan=plan(self.analyse(), schedule))
 
-    def emit(self, target: str, dt: Any = None, *, method: str | None = None) -> str:
+    def emit(
+        self, target: str, dt: Any = None, *, method: str | None = None, axes: Mapping[str, int] | None = None
+    ) -> str:
         """Source text that runs without neuroode; target is torch or c.
 
         Raises:
@@ -106,6 +116,8 @@ class Neuron:
         """
         from neuroode.emit.export import export
 
+        if axes:
+            return self.with_axes(axes).emit(target, dt, method=method)
         return export(self.spec, self.program(dt, method=method), target, self.step_length(dt))
 
     def torch(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> NeuronLayer:
@@ -128,37 +140,57 @@ class Neuron:
         method: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
+        axes: Mapping[str, int] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run in numpy float64 by the reference interpreter.
 
         Args:
-            x: (T, B, *size*), or a mapping of such by input name.
+            x: (T, B, *size*, *axes of the input*), or a mapping of such by input name.
             parameters: constrained values that replace the declared ones; each broadcasts against *size*.
             seed: of random inits.
+            axes: sizes of axes that replace the declared ones.
 
         Returns:
-            name -> (T, B, *size*): states after each step, events, definitions, outputs.
+            name -> (T, B, *size*, *axes*): states after each step, events, definitions, outputs.
 
         Raises:
             RunError: inputs that are not numbers of that shape.
         """
         from neuroode.program.interpret import run
+        from neuroode.program.pack import groups, packed_by_name, unpacked
         from neuroode.program.values import interpreter_parameters, joined
 
+        if axes:
+            return self.with_axes(axes).simulate(x, dt, method=method, parameters=parameters, seed=seed)
         program = self.program(dt, method=method)
         if not program.inputs:
             raise Unsupported(f"neuron '{self.spec.name}' has no input; steps= and batch= are not available yet")
-        given = x if isinstance(x, Mapping) else {program.inputs[0]: x}
-        if set(program.inputs) != set(given):
-            raise RunError(f"inputs of '{self.spec.name}' are {', '.join(program.inputs)}; found {', '.join(given)}")
-        inputs = {k: _sequence(k, v) for k, v in given.items()}
-        shape = inputs[program.inputs[0]].shape
-        for k, v in inputs.items():
-            if v.shape != shape:
-                raise RunError(f"input '{k}' is {v.shape}, '{program.inputs[0]}' is {shape}; they must agree")
-        size = shape[2:]
-        values = interpreter_parameters(self.spec, self.step_length(dt), size, seed, parameters or {})
-        return joined(run(program, values, inputs).trace)
+        found = groups(program.inputs)
+        given = x if isinstance(x, Mapping) else {found[0].name: x}
+        names = ", ".join(g.name for g in found)
+        if {g.name for g in found} != set(given):
+            raise RunError(f"inputs of '{self.spec.name}' are {names}; found {', '.join(given)}")
+        arrays = {g.name: _sequence(g, given[g.name]) for g in found}
+        shape = _lanes(found[0], arrays[found[0].name])
+        for g in found:
+            if _lanes(g, arrays[g.name]) != shape:
+                raise RunError(
+                    f"input '{g.name}' is {arrays[g.name].shape}, '{found[0].name}' is "
+                    f"{arrays[found[0].name].shape}; they must agree"
+                )
+        inputs = dict(zip(program.inputs, unpacked(arrays, found), strict=True))
+        values = interpreter_parameters(self.spec, self.step_length(dt), shape[2:], seed, parameters or {})
+        return packed_by_name(joined(run(program, values, inputs).trace), partial(np.stack, axis=-1))
+
+    def with_axes(self, sizes: Mapping[str, int]) -> Neuron:
+        """The same neuron with other sizes of its axes.
+
+        Raises:
+            RunError, SpecError: no such axis, or a size that does not fit.
+        """
+        from neuroode.nn.options import with_axes
+
+        return Neuron.from_spec(with_axes(self.spec, sizes))
 
     def verify(self, dt: Any = None) -> Any:
         """Not there yet."""
@@ -224,14 +256,21 @@ class Neuron:
         self.spec = spec
 
 
-def _sequence(name: str, x: Any) -> np.ndarray:
+def _sequence(group: Group, x: Any) -> np.ndarray:
+    """One input, (T, B, *size*, *axes*)."""
     try:
         found = np.asarray(x, float)
     except (TypeError, ValueError) as error:
-        raise RunError(f"input '{name}' is not made of numbers") from error
-    if found.ndim < 2:
-        raise RunError(f"input '{name}' has shape {found.shape}, expected (T, B, *size*)")
+        raise RunError(f"input '{group.name}' is not made of numbers") from error
+    if found.ndim < 2 + len(group.shape) or found.shape[found.ndim - len(group.shape) :] != group.shape:
+        wanted = ", ".join(["T", "B", "*size*", *map(str, group.shape)])
+        raise RunError(f"input '{group.name}' has shape {found.shape}, expected ({wanted})")
     return found
+
+
+def _lanes(group: Group, array: np.ndarray) -> tuple[int, ...]:
+    """(T, B, *size*)."""
+    return array.shape[: array.ndim - len(group.shape)]
 
 
 def load(model: str, *, compat: str | None = None) -> Neuron:

@@ -11,7 +11,7 @@ LAST = "last output"  # of a recurrent layer
 
 
 class Carry(Mapping[str, Any]):
-    """State parts by name (`v`, `u.re`), past values (`I[t-1]`), a recurrent layer's last output; (B, *size*) each."""
+    """State parts (`v`, `u.re`), past values (`I[t-1]`), a recurrent layer's last output; (B, *size*, *axes*) each."""
 
     __slots__ = ("_arrays", "digest")
 
@@ -36,8 +36,14 @@ class Carry(Mapping[str, Any]):
         return "Carry(" + ", ".join(f"{k}: {tuple(v.shape)}" for k, v in self._arrays.items()) + ")"
 
 
-def check_carry(carry: Any, digest: str, wanted: tuple, describe: Callable[[Any], tuple]) -> None:
+def check_carry(
+    carry: Any, digest: str, wanted: tuple, describe: Callable[[Any], tuple],
+    axes: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:  # fmt: skip
     """Whether a carry belongs to the layer with that digest, and each of its arrays is described as `wanted`.
+
+    Args:
+        wanted: (shape, ...); the shape is followed by the sizes of the array's axes, `axes` by name.
 
     Raises:
         RunError: it does not, or one is not.
@@ -46,8 +52,9 @@ def check_carry(carry: Any, digest: str, wanted: tuple, describe: Callable[[Any]
         what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
         raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
     for name, value in carry.items():
-        if (found := describe(value)) != wanted:
+        full = ((*wanted[0], *(axes or {}).get(name, ())), *wanted[1:])
+        if (found := describe(value)) != full:
             raise RunError(
-                f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, wanted))}",
+                f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, full))}",
                 hint="the batch changed? pass carry=None to start afresh",
             )

@@ -10,6 +10,7 @@ import torch
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn.inputs import by_name, check_agree, check_shape
+from neuroode.program.pack import Group
 
 Tensor = torch.Tensor
 COMPUTES = (torch.float32, torch.float64)
@@ -19,7 +20,7 @@ WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Inputs (T, B, *size*) in the program's order; `dtype` is what the outputs are returned in."""
+    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in."""
 
     inputs: list[Tensor]
     batch: int
@@ -38,18 +39,20 @@ def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | 
             f"the layer was moved to {layer._like.dtype}; it computes in float32 or float64",
             hint="keep it in float32: it takes inputs of half precision, and autocast, as they are",
         )
-    names = layer.program.inputs
+    found = layer._border.inputs
+    names = [g.name for g in found]
     given = by_name(layer.neuron.spec.name, names, x)
-    rows = [_checked(layer, name, value) for name, value in zip(names, given, strict=True)]
+    rows = [_checked(layer, g, value) for g, value in zip(found, given, strict=True)]
     first = rows[0]
-    check_agree(names, [r.shape for r in rows])
+    check_agree(names, [r.shape[: 2 + len(layer.size)] for r in rows])
     steps, batch = first.shape[:2]
     dtype = given[0].dtype
-    return Sequence(rows, batch, _lengths(lengths, steps, batch, first), dtype if dtype in SHORT else first.dtype)
+    inputs = layer._border.split(dict(zip(names, rows, strict=True)), found)
+    return Sequence(inputs, batch, _lengths(lengths, steps, batch, first), dtype if dtype in SHORT else first.dtype)
 
 
-def _checked(layer: Any, name: str, x: Any) -> Tensor:
-    like, size = layer._like, layer.size
+def _checked(layer: Any, group: Group, x: Any) -> Tensor:
+    like, name, size = layer._like, group.name, (*layer.size, *group.shape)
     if not isinstance(x, Tensor):
         raise RunError(f"input '{name}' is a {type(x).__name__}, not a torch tensor")
     check_shape(name, x.shape, size)

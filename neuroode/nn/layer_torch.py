@@ -11,9 +11,10 @@ import torch
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn import eager_torch, prologue_torch
+from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
-from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec
+from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names
@@ -41,8 +42,9 @@ class NeuronLayer(torch.nn.Module):
         reset_gradient: through | detached, for all events.
         surrogate: replaces the surrogate of all events.
         dtype, device: of the parameters; float32 or float64.
+        axes: sizes of axes inside the neuron that replace the declared ones.
 
-    Shapes: x (T, B, *size*); out (T, B, *size*) or a dict of them; carry (B, *size*).
+    Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
     Raises:
         Unsupported: an option that does not apply, with the reason.
@@ -52,16 +54,17 @@ class NeuronLayer(torch.nn.Module):
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, method: Any = None, schedule: str = "auto",
         recurrent: bool | Recurrent | Mapping[str, str] | None = None, init: Mapping[str, Any] | None = None,
         reset_gradient: str | None = None, surrogate: Any = None, dtype: torch.dtype | None = None, device: Any = None,
-        check_finite: bool = False, **later: Any,
+        check_finite: bool = False, axes: Mapping[str, int] | None = None, **later: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         refuse_later(later)
-        spec = changed_spec(neuron.spec, init or {}, reset_gradient, surrogate)
+        spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         self.neuron = neuron.from_spec(spec)
         self.size = layer_size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
         self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
         _programs[self.program.digest] = self.program
+        self._border = Border(self.program, _stack)
         if not self.program.inputs:
             raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
         dtype = dtype or torch.get_default_dtype()
@@ -151,7 +154,8 @@ class NeuronLayer(torch.nn.Module):
         given = read_inputs(self, x, lengths)
         coefficients, start, last = self._prepare(given, carry)
         found = self._run_eager(given, coefficients, start, last, trace=True)
-        return joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
+        named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
+        return self._border.join_by_name(named)
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""
@@ -178,20 +182,21 @@ class NeuronLayer(torch.nn.Module):
         if carry is None:
             last = self._like.new_zeros(shape) if self.recurrent else None
             return wide, [v.to(dtype).expand(shape) for v in inits], last
-        check_carry(carry, self._digest(), (shape, dtype, str(self._like.device)), _described)
-        return wide, [carry[s.name] for s in self.program.carry], carry[LAST] if self.recurrent else None
+        wanted = (shape, dtype, str(self._like.device))
+        check_carry(carry, self._digest(), wanted, _described, self._border.axes_of_carry())
+        return wide, self._border.split(carry, self._border.carry), carry[LAST] if self.recurrent else None
 
     def _digest(self) -> str:
         r = self.recurrent
         return self.program.digest + ("" if r is None else f" {r.output}->{r.input}")
 
     def _carry(self, arrays: list[Tensor], last: Tensor | None) -> Carry:
-        named = dict(zip([s.name for s in self.program.carry], arrays, strict=True))
+        named = self._border.join(arrays, self._border.carry)
         return Carry(named if last is None else named | {LAST: last}, self._digest())
 
     def _named(self, outputs: list[Tensor], given: Sequence) -> Tensor | dict[str, Tensor]:
-        rows = [o.to(given.dtype) for o in outputs]
-        return rows[0] if len(rows) == 1 else dict(zip([n for n, _ in self.program.outputs], rows, strict=True))
+        rows = self._border.join([o.to(given.dtype) for o in outputs], self._border.outputs)
+        return next(iter(rows.values())) if len(rows) == 1 else rows
 
     def _run_eager(
         self, given: Sequence, coefficients: list[Tensor], start: list[Tensor], last: Tensor | None, trace: bool = False
@@ -307,6 +312,10 @@ class NeuronLayer(torch.nn.Module):
 
 def _described(value: Tensor) -> tuple:
     return tuple(value.shape), value.dtype, str(value.device)
+
+
+def _stack(rows: list[Tensor]) -> Tensor:
+    return torch.stack(rows, dim=-1)
 
 
 def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> Any:

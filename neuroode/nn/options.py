@@ -22,7 +22,6 @@ LATER = {
     "gradient": "event gradients",
     "solver": "solvers of continuous time",
     "adjoint": "solvers of continuous time",
-    "axes": "axes inside a neuron",
     "operators": "operators",
     "share": "parameters shared by a network",
 }
@@ -35,6 +34,28 @@ def refuse_later(options: Mapping[str, Any]) -> None:
             raise TypeError(f"unknown option '{name}'")
         if value is not None and (name, value) != ("gradient", "surrogate"):
             raise Unsupported(f"{name}={value!r}: {LATER[name]} are not available yet")
+
+
+def with_axes(spec: NeuronSpec, sizes: Mapping[str, int]) -> NeuronSpec:
+    """The declaration with other sizes of its axes.
+
+    Raises:
+        RunError: no such axis, one that runs over another, or a size that is no whole number of at least 1.
+        SpecError: a list of values or a constant index does not fit the new size.
+    """
+    declared = {a.name: a for a in spec.axes}
+    for name, n in sizes.items():
+        found = declared.get(name)
+        if found is None:
+            raise RunError(f"'{name}' is not an axis of '{spec.name}'", hint=f"axes: {', '.join(declared) or 'none'}")
+        if isinstance(found.size, str):
+            raise RunError(f"axis '{name}' runs over '{found.size}' and has its size")
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise RunError(f"axes={{'{name}': {n!r}}} is not a whole number of at least 1")
+    if not sizes:
+        return spec
+    axes = tuple(replace(a, size=sizes.get(a.name, a.size)) for a in spec.axes)
+    return build(to_tree(replace(spec, axes=axes)), spec.source)
 
 
 def changed_spec(spec: NeuronSpec, init: Mapping[str, Any], reset_gradient: str | None, surrogate: Any) -> NeuronSpec:

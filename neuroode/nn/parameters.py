@@ -52,7 +52,7 @@ def written(
     values = dict(now)
     for name, value in given.items():
         p = declaration(spec, name)
-        values[name] = numbers.fit(p, numbers.numeric(p, value), size)
+        values[name] = numbers.fit(spec, p, numbers.numeric(p, value), size)
     base = numbers.in_base(spec, values | {"dt": dt})
     for p in spec.parameters:
         if touched(p, given):

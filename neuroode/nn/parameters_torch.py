@@ -13,6 +13,7 @@ from neuroode.nn import parameters as table
 from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
 from neuroode.spec.types import NeuronSpec, ParameterDecl
+from neuroode.system.indices import axis_sizes, element_values
 
 Tensor = torch.Tensor
 
@@ -26,7 +27,7 @@ class Parameters(torch.nn.Module):
 
     def __init__(self, spec: NeuronSpec, dt: float, size: tuple[int, ...], dtype: torch.dtype, device: Any) -> None:
         super().__init__()
-        self.spec, self.size = spec, size
+        self.spec, self.size, self.sizes = spec, size, axis_sizes(spec)
         self.dt = dt  # of the bounds that stored numbers are squashed into: another step changes no value
         rng = np.random.default_rng(int(torch.randint(2**31 - 1, ()).item()))
         start = numbers.initial_values(spec, dt, size, rng)
@@ -107,10 +108,9 @@ class Parameters(torch.nn.Module):
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
         rows: dict[str, Tensor] = {}
         for p in self.spec.parameters:
-            value = self.constrained(p)
-            if "channel" in p.per:
-                value = value.reshape(-1, *([1] * (len(self.size) - 1)))
-            rows |= {f"{p.name}.re": value.real, f"{p.name}.im": value.imag} if p.type == "complex" else {p.name: value}
+            for name, part in element_values(p, self.sizes, self.constrained(p)).items():
+                value = part.reshape(-1, *([1] * (len(self.size) - 1))) if "channel" in p.per else part
+                rows |= {f"{name}.re": value.real, f"{name}.im": value.imag} if p.type == "complex" else {name: value}
         return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.prologue import TRANSFORMS, Plan
 from neuroode.program.types import Program
 from neuroode.program.values import transform_name
+from neuroode.system.indices import axes_of, element_name, element_values, indices
 
 Tensor = torch.Tensor
 _plans: dict[str, Plan] = {}
@@ -59,7 +61,8 @@ class _Prologue(torch.autograd.Function):
                 cotangents[name] = cotangents.get(name, 0.0) + g.detach().numpy().astype(np.float64)
         found = ctx.plan.reverse(ctx.env, cotangents)
         rows = [p for p in ctx.parameters.spec.parameters if p.trainable]
-        trained = [_gradient(p, raw, found, ctx.slopes) for p, raw in zip(rows, ctx.trained, strict=True)]
+        sizes = ctx.parameters.sizes
+        trained = [_gradient(p, raw, found, ctx.slopes, sizes) for p, raw in zip(rows, ctx.trained, strict=True)]
         return None, None, None, None, *once(trained, (*ctx.trained, *grads))
 
 
@@ -69,17 +72,14 @@ def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]
     slopes: dict[str, Any] = {}
     for p in parameters.spec.parameters:
         raw = parameters.stored(p).detach().numpy().astype(np.float64)
-        if p.type == "complex":
-            values |= {
-                f"p.{p.name}.re": _placed(raw[..., 0], p, parameters),
-                f"p.{p.name}.im": _placed(raw[..., 1], p, parameters),
-            }
-            continue
-        if p.trainable:
+        if p.type != "complex" and p.trainable:
             kind = transform_name(p)
             bounds = parameters.bounds(p) if kind in ("sigmoid", "tanh") else (0.0, 0.0)
             raw, slopes[p.name] = TRANSFORMS[kind](raw, bounds)
-        values[f"p.{p.name}"] = _placed(raw, p, parameters)
+        parts = {".re": raw[..., 0], ".im": raw[..., 1]} if p.type == "complex" else {"": raw}
+        for suffix, part in parts.items():
+            for name, row in element_values(p, parameters.sizes, part).items():
+                values[f"p.{name}{suffix}"] = _placed(row, p, parameters)
     return values, slopes
 
 
@@ -88,14 +88,27 @@ def _placed(value: np.ndarray, p: Any, parameters: Parameters) -> np.ndarray:
     return value.reshape(-1, *([1] * (len(parameters.size) - 1))) if "channel" in p.per else value
 
 
-def _gradient(p: Any, raw: Tensor, found: dict[str, np.ndarray], slopes: dict[str, Any]) -> Tensor | None:
+def _gradient(
+    p: Any, raw: Tensor, found: dict[str, np.ndarray], slopes: dict[str, Any], sizes: Mapping[str, int]
+) -> Tensor | None:
     if p.type == "complex":
-        shape = raw.shape[:-1]
-        parts = [_summed(found.get(f"p.{p.name}.{k}", 0.0), shape) for k in ("re", "im")]
+        parts = [_collected(p, f".{k}", raw.shape[:-1], found, sizes) for k in ("re", "im")]
         return torch.from_numpy(np.stack(parts, axis=-1)).to(raw.dtype)
-    if f"p.{p.name}" not in found:
+    if not any(f"p.{n}" in found for n in element_values(p, sizes, raw)):
         return None
-    return torch.from_numpy(np.array(_summed(found[f"p.{p.name}"], raw.shape) * slopes[p.name])).to(raw.dtype)
+    whole = _collected(p, "", raw.shape, found, sizes)
+    return torch.from_numpy(np.array(whole * slopes[p.name])).to(raw.dtype)
+
+
+def _collected(
+    p: Any, suffix: str, shape: tuple[int, ...], found: dict[str, np.ndarray], sizes: Mapping[str, int]
+) -> np.ndarray:
+    """The cotangents of all elements, summed over lanes to (*level*, *axes*)."""
+    axes = axes_of(p)
+    level = shape[: len(shape) - len(axes)]
+    names = [f"p.{element_name(p.name, at)}{suffix}" for at in indices(axes, sizes)]
+    rows = [_summed(found.get(name, 0.0), level) for name in names]
+    return np.stack(rows, axis=-1).reshape(shape)
 
 
 def _summed(value: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,8 @@ from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.quantities import literal
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
+from neuroode.system.axes import unrolled_parameters
+from neuroode.system.indices import axes_of, axis_sizes, element_values
 
 Array = np.ndarray
 DRAWS = ("uniform", "normal", "log_uniform", "log_normal")
@@ -81,6 +83,12 @@ def level_shape(decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
     return size[:1] if "channel" in decl.per else ()
 
 
+def shape_of(spec: NeuronSpec, decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a parameter: (*level*, *axes*)."""
+    sizes = axis_sizes(spec)
+    return (*level_shape(decl, size), *(sizes[a] for a in axes_of(decl)))
+
+
 def spread(value: Array, decl: ParameterDecl, size: tuple[int, ...]) -> Array:
     """A value in a form that broadcasts against *size*: a channel's axis comes first."""
     if "channel" in decl.per and np.ndim(value) == 1:
@@ -101,24 +109,32 @@ def initial_values(
     """
     values: dict[str, Array] = {"dt": np.asarray(dt)}
     given = dict(given or {})
+    sizes = axis_sizes(spec)
     unknown = sorted(set(given) - {p.name for p in spec.parameters})
     if unknown:
         raise RunError(
             f"'{unknown[0]}' is not a parameter of '{spec.name}'",
             hint="parameters: " + ", ".join(p.name for p in spec.parameters),
         )
+    elements = unrolled_parameters(spec)
+    base = in_base(spec, values)
     waiting = list(spec.parameters)
     while waiting:  # an init may read other parameters, in any order
-        ready = [p for p in waiting if p.name in given or not (_reads(p) - set(values))]
+        ready = [p for p in waiting if p.name in given or not (_reads(p) - set(values) - sizes.keys())]
         if not ready:
             raise SpecError(
                 f"the inits of {', '.join(p.name for p in waiting)} read each other", place=waiting[0].place
             )
         for p in ready:
-            base = in_base(spec, values)
-            found = _given(p, given[p.name], size) if p.name in given else _declared(spec, p, base, size, rng)
+            found = (
+                fit(spec, p, numeric(p, given[p.name]), size)
+                if p.name in given
+                else _declared(spec, p, elements, base, size, rng)
+            )
             check_domain(p, found, base)
             values[p.name] = found
+            parts = element_values(p, sizes, found)
+            base |= in_base(spec, {p.name: found}) | {n: v * _scale(p.unit) if p.unit else v for n, v in parts.items()}
         waiting = [p for p in waiting if p not in ready]
     return {k: v for k, v in values.items() if k != "dt"}
 
@@ -161,10 +177,6 @@ def _evaluated(
     return found if p.unit is None or is_bare(node) else found / _scale(p.unit)
 
 
-def _given(p: ParameterDecl, value: Any, size: tuple[int, ...]) -> Array:
-    return fit(p, numeric(p, value), size)
-
-
 def numeric(p: ParameterDecl, value: Any) -> Array:
     """A caller's value as an array of numbers.
 
@@ -178,13 +190,13 @@ def numeric(p: ParameterDecl, value: Any) -> Array:
         raise RunError(f"parameter '{p.name}': {value!r} is not made of {kind}") from error
 
 
-def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
+def fit(spec: NeuronSpec, p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
     """Broadcast a value to the parameter's shape.
 
     Raises:
         RunError: it does not fit.
     """
-    shape = level_shape(p, size)
+    shape = shape_of(spec, p, size)
     try:
         return np.array(np.broadcast_to(value, shape))
     except ValueError as error:
@@ -192,32 +204,44 @@ def fit(p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:
 
 
 def _declared(
-    spec: NeuronSpec, p: ParameterDecl, base: Mapping[str, Any], size: tuple[int, ...], rng: np.random.Generator
-) -> Array:
-    if p.init is None:
-        return fit(p, np.asarray(_literal(p, p.value, base), complex if p.type == "complex" else float), size)
-    drawn = _drawn(spec, p, base, size, rng)
-    if not any(isinstance(n, Call) and n.name in DRAWS for n in walk(p.init)):
+    spec: NeuronSpec, p: ParameterDecl, elements: Mapping[str, tuple[ParameterDecl, ...]], base: Mapping[str, Any],
+    size: tuple[int, ...], rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    if p.init is None and isinstance(p.value, tuple):
+        return fit(spec, p, np.asarray(_literal(p, p.value, base), complex if p.type == "complex" else float), size)
+    levels = [q for rows in elements.values() for q in rows if q.name in base]
+    rows = [_element(p, each, base, levels, size, rng) for each in elements[p.name]]
+    return np.stack(rows, axis=-1).reshape(shape_of(spec, p, size))
+
+
+def _element(
+    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], size: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    """One element of `p`; draws outside the domain are drawn again."""
+    drawn = _drawn(p, each, base, levels, size, rng)
+    if each.init is None or not any(isinstance(n, Call) and n.name in DRAWS for n in walk(each.init)):
         return drawn
-    for _ in range(RETRIES):  # draws outside the domain are drawn again
-        bad = ~inside(p, drawn, base)
+    for _ in range(RETRIES):
+        bad = ~inside(each, drawn, base)
         if not bad.any():
             return drawn
-        drawn = np.where(bad, _drawn(spec, p, base, size, rng), drawn)
+        drawn = np.where(bad, _drawn(p, each, base, levels, size, rng), drawn)
     raise SpecError(f"parameter '{p.name}': {RETRIES} draws in a row fall outside its domain {p.domain}", place=p.place)
 
 
 def _drawn(
-    spec: NeuronSpec, p: ParameterDecl, base: Mapping[str, Any], size: tuple[int, ...], rng: np.random.Generator
-) -> Array:
-    """The init, evaluated for each element."""
-    assert p.init is not None
+    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], size: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    """The value or init of one element for every lane of its level."""
+    node = each.value if each.init is None else each.init
     shape = level_shape(p, size)
     if "neuron" in p.per:  # what varies by channel lies along the first axis of the lanes
-        base = {**base, **{q.name: spread(base[q.name], q, size) for q in spec.parameters if q.name in base}}
+        base = {**base, **{q.name: spread(base[q.name], q, size) for q in levels}}
     try:
         with np.errstate(all="ignore"):
-            found = np.broadcast_to(_evaluated(p, p.init, base, rng, shape), shape)
+            found = np.broadcast_to(_evaluated(each, node, base, rng, shape), shape)  # type: ignore[arg-type]
     except ValueError as error:
         varied = f"the init of parameter '{p.name}' varies with more than the parameter itself"
         raise SpecError(varied, place=p.place, hint=f"it has shape {shape}: declare per: neuron") from error
@@ -262,13 +286,15 @@ def check_domain(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Non
 def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) -> dict[str, Any]:
     """Constrained values by slot name of a program, in a form that broadcasts against *size*."""
     rows: dict[str, Any] = {}
+    sizes = axis_sizes(spec)
     for p in spec.parameters:
-        value = spread(values[p.name], p, size)
-        rows |= (
-            {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag}
-            if p.type == "complex"
-            else {f"p.{p.name}": value}
-        )
+        for name, part in element_values(p, sizes, np.asarray(values[p.name])).items():
+            value = spread(part, p, size)
+            rows |= (
+                {f"p.{name}.re": value.real, f"p.{name}.im": value.imag}
+                if p.type == "complex"
+                else {f"p.{name}": value}
+            )
     return rows
 
 

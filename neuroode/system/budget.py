@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from neuroode._errors import AnalysisError
-from neuroode.expr.nodes import Node, Ref, walk
+from neuroode.expr.nodes import Call, Node, Ref, children, walk
+from neuroode.spec.names import reduced_axis
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.axes import free_axes
+from neuroode.system.indices import SERIES, axis_sizes
 
 MAX_OPERATIONS = 20_000
 MAX_DEPTH = 60
+
+
+def check_axes(spec: NeuronSpec) -> None:
+    """Count what writing out the axes would make, before it is made.
+
+    Raises:
+        AnalysisError: more than 20,000 operations in all equations, guards and outputs.
+    """
+    sizes = axis_sizes(spec)
+    rows: list[tuple[str, tuple[str, ...], Node]] = [(e.name, e.axes, e.rhs) for e in spec.equations]
+    rows += [(e.name, e.axes, e.when) for e in spec.events]
+    rows += [(name, free_axes(value, sizes), value) for name, value in spec.outputs]
+    counts = [(prod(sizes[a] for a in axes) * _written_out(node, sizes), name) for name, axes, node in rows]
+    total, (most, worst) = sum(n for n, _ in counts), max(counts)
+    if spec.axes and total > MAX_OPERATIONS:
+        raise AnalysisError(
+            f"neuron '{spec.name}' has {total:,} operations with its axes written out, {most:,} in '{worst}'",
+            place=spec.place_of("axes"),
+            hint=f"at most {MAX_OPERATIONS:,}: choose smaller axes, or an operator for a large matrix",
+        )
+
+
+def _written_out(node: Node, sizes: dict[str, int]) -> int:
+    """Operations of an expression whose sums and series are written out."""
+    total, stack = 0, [(node, 1)]
+    while stack:
+        top, times = stack.pop()
+        total += times
+        if isinstance(top, Call):
+            times *= sizes.get(reduced_axis(top.name), 1)
+            times *= MAX_DEPTH if top.name in SERIES else 1  # a bound of what a series makes of its argument
+        stack += [(each, times) for each in children(top)]
+    return total
 
 
 def check_size(spec: NeuronSpec) -> None:

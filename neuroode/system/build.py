@@ -13,7 +13,8 @@ from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
-from neuroode.system.budget import check_size
+from neuroode.system.axes import unrolled
+from neuroode.system.budget import check_axes, check_size
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
@@ -26,9 +27,11 @@ def build(spec: NeuronSpec) -> OdeSystem:
 
     Raises:
         Unsupported: a construct of the language that this version does not lower.
-        AnalysisError: an impulse input that does not enter additively.
+        AnalysisError: an impulse input that does not enter additively; more operations than the budget allows.
     """
     refuse_unsupported(spec)
+    check_axes(spec)
+    spec = unrolled(spec)
     check_size(spec)
     table = SymbolTable(spec)
     step = Reader(table)

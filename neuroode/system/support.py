@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from neuroode._errors import Unsupported
-from neuroode.expr.nodes import Call, Node, Ref, walk
+from neuroode.expr.nodes import Call, Node, walk
 from neuroode.spec.types import NeuronSpec
 
 Found = Iterable[str]
@@ -28,16 +28,9 @@ def _equations(kind: str) -> Callable[[NeuronSpec], Found]:
     return lambda spec: [e.name for e in spec.equations if e.kind == kind]
 
 
-def _axis_lags(spec: NeuronSpec) -> Found:
-    axes = {a.name for a in spec.axes}
-    refs = [n for e in _expressions(spec) for n in walk(e) if isinstance(n, Ref) and n.time]
-    return [r.name for r in refs if r.time and any(isinstance(x, Ref) and x.name in axes for x in walk(r.time.lag))]
-
-
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
-    ("lags that run over an axis", _axis_lags),
-    ("axes inside a neuron", lambda spec: [a.name for a in spec.axes]),
+    ("whole-sequence axes (tau: time)", lambda spec: [a.name for a in spec.axes if a.size == "time"]),
     ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
     ("noise streams", lambda spec: [n.name for n in spec.noise]),
@@ -47,7 +40,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("integer parameters", lambda spec: [p.name for p in spec.parameters if p.type == "integer"]),
     ("delay(x, d)", _calls("delay")),
     ("grad(U, q)", _calls("grad")),
-    ("poly and chebyshev", _calls("poly", "chebyshev")),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
     ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),

@@ -85,6 +85,8 @@ class Impulse:
 class OdeSystem:
     """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them.
 
+    `spec` is the declaration with its axes written out, one name an element: `z__0`, `z__1` (`system/axes.py`).
+
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
     input with `hold: linear`) -> its values at the start and at the end.

@@ -88,7 +88,7 @@ OPTIONS = {
     "event gradients": ({"gradient": "event"}, no.Unsupported, "event gradients are not available yet"),
     "solver": ({"solver": "torchdiffeq"}, no.Unsupported, "not available yet"),
     "adjoint": ({"adjoint": True}, no.Unsupported, "not available yet"),
-    "axes": ({"axes": {"k": 3}}, no.Unsupported, "not available yet"),
+    "axes": ({"axes": {"k": 3}}, no.RunError, "is not an axis of"),
     "operators": ({"operators": {}}, no.Unsupported, "not available yet"),
     "share": ({"share": 1}, no.Unsupported, "not available yet"),
     "float16": ({"dtype": torch.float16}, no.Unsupported, "float32 or float64, not torch.float16"),

@@ -1,0 +1,204 @@
+"""Expressions with axes, written out for one value of each index: sums become sums, `z[k]` one name an element.
+
+`z` with an axis of 4 becomes `z__0` ... `z__3`, `W[k, l]` becomes `W__0_0` ...: no declared name holds `__`, so these
+clash with nothing. `_errors.readable` turns them back into `z[0]`, `W[0, 0]` for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache, reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from neuroode._errors import Unsupported
+from neuroode.expr.nodes import Binary, Call, Compare, Expr, Logic, Neg, Num, Ref, TimeIndex
+from neuroode.spec.names import reduced_axis
+from neuroode.spec.types import NeuronSpec, ParameterDecl
+
+Bound = Mapping[str, int]  # axis -> value of its index
+
+
+def element_name(name: str, index: Iterable[int]) -> str:
+    """The name of one element; a derivative state keeps its primes last."""
+    found = "_".join(map(str, index))
+    bare = name.rstrip("'")
+    return f"{bare}__{found}{name[len(bare) :]}" if found else name
+
+
+def axes_of(p: ParameterDecl) -> tuple[str, ...]:
+    """The axes inside a neuron of a parameter; its level and `time` apart."""
+    return tuple(a for a in p.per[1:] if a != "time")
+
+
+def axis_sizes(spec: NeuronSpec) -> dict[str, int]:
+    """Size of every axis inside the neuron; second indices (`l: k`) have that of their axis. Time axes are left out."""
+    declared = {a.name: a.size for a in spec.axes}
+
+    def size(name: str) -> int | str:
+        found = declared[name]
+        return size(found) if isinstance(found, str) and found in declared else found
+
+    return {name: n for name in declared if isinstance(n := size(name), int)}
+
+
+def indices(axes: Iterable[str], sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+    """Every index over the axes, the last one fastest; one empty index without axes."""
+    return list(product(*(range(sizes[a]) for a in axes)))
+
+
+class Elements:
+    """Expressions of one declaration for given index values.
+
+    Args:
+        arrays: name -> axes, of what has any.
+        read: what a read of an element becomes, if not the name alone (tables over time).
+    """
+
+    def __init__(
+        self, sizes: Mapping[str, int], arrays: Mapping[str, tuple[str, ...]], constants: Mapping[str, Expr],
+        read: Callable[[Ref], Expr] = lambda ref: ref,
+    ) -> None:  # fmt: skip
+        self.sizes, self.arrays, self.constants, self.read = sizes, arrays, constants, read
+
+    def of(self, node: Any, bound: Bound) -> Any:
+        """The node with every axis index a number."""
+        match node:
+            case Ref():
+                return self._ref(node, bound)
+            case Neg():
+                return replace(node, arg=self.of(node.arg, bound))
+            case Binary():
+                return self._binary(node, bound)
+            case Compare():
+                return replace(node, left=self.of(node.left, bound), right=self.of(node.right, bound))
+            case Logic():
+                return replace(node, args=tuple(self.of(a, bound) for a in node.args))
+            case Call():
+                return self._call(node, bound)
+        return node
+
+    def _binary(self, node: Binary, bound: Bound) -> Expr:
+        spine: list[Binary] = []
+        top: Expr = node
+        while isinstance(top, Binary):  # a sum of thousands of terms is a deep tree
+            spine.append(top)
+            top = top.left
+        value = self.of(top, bound)
+        for step in reversed(spine):
+            value = replace(step, left=value, right=self.of(step.right, bound))
+        return value
+
+    def _ref(self, ref: Ref, bound: Bound) -> Expr:
+        if ref.name in self.sizes and ref.name in bound:
+            return Num(Fraction(bound[ref.name]), mark=ref.mark)
+        at = tuple(bound[i] if isinstance(i, str) else i for i in ref.indices)
+        time = replace(ref.time, lag=self._lag(ref.time, bound)) if ref.time else None
+        return self.read(replace(ref, name=element_name(ref.name, at), indices=(), time=time))
+
+    def _lag(self, time: TimeIndex, bound: Bound) -> Expr:
+        """A lag as one number: it may read axes and constants."""
+        return Num(Fraction(self._whole(time.lag, bound)), mark=time.mark)
+
+    def _whole(self, lag: Expr, bound: Bound) -> int:
+        match lag:
+            case Num():
+                return int(lag.value)
+            case Neg():
+                return -self._whole(lag.arg, bound)
+            case Binary():
+                return _ARITHMETIC[lag.op](self._whole(lag.left, bound), self._whole(lag.right, bound))
+            case Ref() if lag.name in bound:
+                return bound[lag.name]
+            case Ref() if lag.name in self.constants:
+                return self._whole(self.constants[lag.name], {})
+        raise Unsupported("a lag that is not a constant number is not lowered yet")
+
+    def _call(self, call: Call, bound: Bound) -> Expr:
+        axis = reduced_axis(call.name)
+        if axis in self.sizes:
+            return self._reduced(call, axis, bound)
+        first = call.args[0]
+        if call.name == "size" and isinstance(first, Ref):
+            return Num(Fraction(self.sizes[first.name]), mark=call.mark)
+        if call.name == "hippo" and isinstance(first, Ref):
+            return Num(Fraction(float(hippo(self.sizes[first.name])[bound[first.name]])), mark=call.mark)
+        if call.name in SERIES and isinstance(first, Ref):
+            return self._series(call, first, bound)
+        return replace(call, args=tuple(self.of(a, bound) for a in call.args))
+
+    def _reduced(self, call: Call, axis: str, bound: Bound) -> Expr:
+        n = self.sizes[axis]
+        terms = [self.of(call.args[0], {**bound, axis: i}) for i in range(n)]
+        total = reduce(lambda a, b: Binary("+", a, b, call.mark), terms)
+        return Binary("/", total, Num(Fraction(n)), call.mark) if call.name.startswith("mean_") else total
+
+    def _series(self, call: Call, c: Ref, bound: Bound) -> Expr:
+        """poly(c, x) and chebyshev(c, x), lowest degree first."""
+        x = self.of(call.args[1], bound)
+        (axis,) = self.arrays[c.name]
+        coefficients = [self.read(replace(c, name=element_name(c.name, (i,)))) for i in range(self.sizes[axis])]
+        return SERIES[call.name](coefficients, x)
+
+
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+}
+
+
+def horner(c: list[Expr], x: Expr) -> Expr:
+    """c_0 + x*(c_1 + x*(c_2 + ...))."""
+    total = c[-1]
+    for each in reversed(c[:-1]):
+        total = Binary("+", each, Binary("*", x, total))
+    return total
+
+
+def chebyshev(c: list[Expr], x: Expr) -> Expr:
+    """The sum of c_n T_n(x).
+
+    T_2n = 2 T_n^2 - 1 and T_(2n+1) = 2 T_n T_(n+1) - x keep the expression of T_n at a size of order n, where the
+    three-term recurrence written out doubles with each degree (Abramowitz and Stegun 22.7.24).
+    """
+    two, one = Num(Fraction(2)), Num(Fraction(1))
+
+    @cache
+    def polynomial(n: int) -> Expr:
+        half = n // 2
+        if n < 2:
+            return x if n else one
+        if n % 2 == 0:
+            return Binary("-", Binary("*", two, Binary("^", polynomial(half), two)), one)
+        return Binary("-", Binary("*", Binary("*", two, polynomial(half)), polynomial(half + 1)), x)
+
+    terms = [each if n == 0 else Binary("*", each, polynomial(n)) for n, each in enumerate(c)]
+    return reduce(lambda a, b: Binary("+", a, b), terms)
+
+
+SERIES: dict[str, Callable[[list[Expr], Expr], Expr]] = {"poly": horner, "chebyshev": chebyshev}
+
+
+@cache
+def hippo(n: int) -> np.ndarray:
+    """Imaginary parts of the eigenvalues of HiPPO-LegS's normal part, ascending, shape (n,).
+
+    The normal part is -1/2 on the diagonal and -+sqrt((2i+1)(2j+1))/2 above and below it (Gu et al., arXiv:2206.11893).
+    """
+    root = np.sqrt(2 * np.arange(n) + 1.0)
+    skew = np.outer(root, root) / 2 * (np.triu(np.ones((n, n)), 1) - np.tril(np.ones((n, n)), -1))
+    return np.linalg.eigvalsh(-1j * skew)
+
+
+def element_values(p: ParameterDecl, sizes: Mapping[str, int], value: Any) -> dict[str, Any]:
+    """Element name -> its part of a value (*level*, *axes*), of any array library."""
+    axes = axes_of(p)
+    if not axes:
+        return {p.name: value}
+    rows = value.reshape(*value.shape[: value.ndim - len(axes)], -1)
+    return {element_name(p.name, at): rows[..., i] for i, at in enumerate(indices(axes, sizes))}
