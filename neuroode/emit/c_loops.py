@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from neuroode.emit.c_ops import Names, literal, statement
+from neuroode.emit.c_ops import Names, literal, matrix_entry, statement
 from neuroode.program.builder import live
 from neuroode.program.types import Adjoint, Assign, Program
 
@@ -66,8 +66,11 @@ class Loop:
         def value(name: str) -> str:
             return constants.get(name) or self.names(name)
 
+        matrices: dict[tuple[str, ...], str] = {}
         for a in assigns:
-            if a.op != "const":
+            if a.op == "expm":
+                inside += matrix_entry(a, value, self.names(a.name), matrices)
+            elif a.op != "const":
                 inside += statement(a, value, self.names(a.name), self.dtype)
         inside += [f"to_{s.array}{s.index}[j] {'+=' if s.add else '='} {value(s.value)};" for s in self.stores]
         used = {self.sources[r][0] for r in read} | {s.array for s in self.stores}

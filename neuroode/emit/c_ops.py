@@ -37,7 +37,8 @@ SPECIAL = {"phi": "phi", "cphi_re": "cphi_re", "cphi_im": "cphi_im", "edd": "edd
 
 def sections_of(assigns: Iterable[Assign], prologue: Iterable[Assign] = ()) -> list[str]:
     """The sections of the maths texts that the assigns of loops and of a prologue call."""
-    loops, once = OWN | SPECIAL, SPECIAL | {"expm": "matrix_exp"}
+    once = SPECIAL | {"expm": "matrix_exp"}
+    loops = OWN | once
     found = {loops[a.op] for a in assigns if a.op in loops} | {once[a.op] for a in prologue if a.op in once}
     return sorted(found)
 
@@ -87,6 +88,19 @@ def statement(a: Assign, value: Callable[[str], str], name: str, dtype: str, kin
     if kind == "double" and a.op in PLAIN:
         return [f"const double {name} = {PLAIN[a.op].format(*args)};"]
     return [f"const {kind} {name} = {_expression(a, args, dtype)};"]
+
+
+def matrix_entry(
+    a: Assign, value: Callable[[str], str], name: str, matrices: dict[tuple[str, ...], str], kind: str = "real"
+) -> list[str]:
+    """The lines of one entry of a matrix exponential; all entries of one share its call, `matrices` knows its name."""
+    n, i, j = cast("tuple[int, int, int]", a.value)
+    lines = []
+    if a.args not in matrices:
+        matrices[a.args] = matrix = f"matrix{len(matrices)}"
+        entries = ", ".join(value(x) for x in a.args)
+        lines += [f"double {matrix}[{n * n}];", f"matrix_exp({n}, (const double[]){{{entries}}}, {matrix});"]
+    return [*lines, f"const {kind} {name} = ({kind}){matrices[a.args]}[{n * i + j}];"]
 
 
 def _expression(a: Assign, args: list[str], dtype: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
-from neuroode.emit.c_ops import Names, literal, statement
+from neuroode.emit.c_ops import Names, literal, matrix_entry, statement
 from neuroode.program.builder import live
 from neuroode.program.types import Assign, Program
 
@@ -63,12 +62,7 @@ def _statements(assigns: Sequence[Assign], value: Callable[[str], str], names: N
     matrices: dict[tuple[str, ...], str] = {}
     for a in assigns:
         if a.op == "expm":
-            n, i, j = cast("tuple[int, int, int]", a.value)
-            if a.args not in matrices:
-                matrices[a.args] = name = f"matrix{len(matrices)}"
-                entries = ", ".join(value(x) for x in a.args)
-                lines += [f"double {name}[{n * n}];", f"matrix_exp({n}, (const double[]){{{entries}}}, {name});"]
-            lines.append(f"const double {names(a.name)} = {matrices[a.args]}[{n * i + j}];")
+            lines += matrix_entry(a, value, names(a.name), matrices, "double")
         elif a.op != "const":
             lines += statement(a, value, names(a.name), "float64", "double")
     return lines

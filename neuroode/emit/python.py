@@ -90,7 +90,16 @@ def _assign(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
         name.literal(a.name, float(a.value))  # type: ignore[arg-type]
         return ""
     text = _text(a, name, like, dialect)
+    if a.op == "expm":
+        return _entry(a, text, name)
     return f"{name.assign(a.name)} = {text}"
+
+
+def _entry(a: Assign, text: str, name: _Names) -> str:
+    """An entry `expm(...)[..., i, j]`: all entries of one matrix share its call, which stands before the first."""
+    call, _, index = text.rpartition("[")
+    matrix, known = name.matrix(a.args)
+    return f"{'' if known else f'{matrix} = {call}; '}{name.assign(a.name)} = {matrix}[{index}"
 
 
 def _text(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
@@ -112,7 +121,13 @@ class _Names(dict[str, str]):
     def __init__(self, start: dict[str, str]) -> None:
         super().__init__(start)
         self._literals: set[str] = set()
+        self._matrices: dict[tuple[str, ...], str] = {}
         self._count = 0
+
+    def matrix(self, entries: tuple[str, ...]) -> tuple[str, bool]:
+        """The local of a matrix exponential, and whether it is there already."""
+        known = entries in self._matrices
+        return self._matrices.setdefault(entries, f"m{len(self._matrices)}"), known
 
     def assign(self, value: str) -> str:
         self[value] = f"v{self._count}"

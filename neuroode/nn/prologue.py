@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from operator import itemgetter
+from typing import Any, cast
 
 import numpy as np
 
 from neuroode.program.adjoint import pullback
-from neuroode.program.interpret import IMMEDIATE, NUMPY
+from neuroode.program.interpret import IMMEDIATE, NUMPY, matrix_name
 from neuroode.program.types import Assign, Program
+from neuroode.solvers.on_numpy import special
 
 Array = np.ndarray
 Line = tuple[str, Callable[..., Array], tuple[str, ...]]
@@ -44,7 +46,21 @@ class Plan:
 
 
 def _lines(code: tuple[Assign, ...]) -> list[Line]:
-    return [(a.name, _function(a), a.args) for a in code]
+    """All entries of one matrix exponential share its line."""
+    lines: dict[str, Line] = {}
+    for a in code:
+        if a.op == "expm":
+            n, *at = cast("tuple[int, int, int]", a.value)
+            matrix = matrix_name(a)
+            lines.setdefault(matrix, (matrix, partial(_matrix, n), a.args))
+            lines[a.name] = (a.name, itemgetter((..., *at)), (matrix,))
+        else:
+            lines[a.name] = (a.name, _function(a), a.args)
+    return list(lines.values())
+
+
+def _matrix(n: int, *entries: Array) -> Array:
+    return special.expm(n, list(entries))
 
 
 def _function(a: Assign) -> Callable[..., Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import scipy.special
@@ -134,8 +135,21 @@ def evaluate(assigns: Iterable[Assign], env: Mapping[str, Array], program: Progr
     strict = {s.name: s.strict for s in program.events} if program else {}
     with np.errstate(all="ignore"):
         for a in assigns:
-            values[a.name] = _apply(a, [values[x] for x in a.args], strict)
+            values[a.name] = _entry(a, values) if a.op == "expm" else _apply(a, [values[x] for x in a.args], strict)
     return values
+
+
+def matrix_name(a: Assign) -> str:
+    """A key for the matrix whose entries are `expm` ops with these arguments: it is computed once for all of them."""
+    return f"expm({', '.join(a.args)})"
+
+
+def _entry(a: Assign, values: Env) -> Array:
+    n, i, j = cast("tuple[int, int, int]", a.value)
+    name = matrix_name(a)
+    if name not in values:
+        values[name] = special.expm(n, [values[x] for x in a.args])
+    return values[name][..., i, j]
 
 
 def _apply(a: Assign, args: list[Array], strict: Mapping[str, bool]) -> Array:

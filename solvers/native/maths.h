@@ -200,9 +200,7 @@ static void matrix_exp(int n, const double *matrix, double *value)
     }
     for (; scale * norm > 0.5 && squarings < 1000; squarings++)
         scale /= 2;
-    double *product = malloc((size_t)(n * n) * sizeof *product);
-    if (!product)
-        abort();
+    double product[n * n];
     for (int i = 0; i < n * n; i++)
         value[i] = i % (n + 1) == 0;
     for (int round = 16 + squarings; round > 0; round--) { /* first Horner, value = 1 + a*value/term; then squares */
@@ -214,7 +212,6 @@ static void matrix_exp(int n, const double *matrix, double *value)
                     sum += (term > 0 ? matrix[i * n + m] * scale : value[i * n + m]) * value[m * n + j];
                 product[i * n + j] = term > 0 ? sum / term + (i == j) : sum;
             }
-        memcpy(value, product, (size_t)(n * n) * sizeof *value);
+        memcpy(value, product, sizeof product);
     }
-    free(product);
 }

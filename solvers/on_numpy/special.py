@@ -7,6 +7,7 @@ divided differences of exp.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,15 +43,21 @@ def edd(*nodes: np.ndarray) -> np.ndarray:
 
 
 def _edd_sorted(x: np.ndarray) -> np.ndarray:
-    k = len(x) - 1
-    if k == 0:
+    """From differences over neighbours to those over ever more nodes: split where they are far apart, else a series."""
+    if len(x) == 1:
         return np.exp(x[0])
-    if k == 1:
-        return np.exp(x[1]) * phi(1, x[0] - x[1])
+    found = [np.exp(high) * phi(1, low - high) for low, high in pairwise(x)]
+    for width in range(3, len(x) + 1):
+        parts = [x[i : i + width] for i in range(len(found) - 1)]
+        found = [_wider(nodes, low, high) for nodes, (low, high) in zip(parts, pairwise(found), strict=True)]
+    return found[0]
+
+
+def _wider(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The difference over x from those without its last and without its first node."""
     spread = x[-1] - x[0]
     near = spread < 2.0
-    split = (_edd_sorted(x[1:]) - _edd_sorted(x[:-1])) / np.where(near, 1.0, spread)
-    return np.where(near, _edd_series(np.where(near, x, 0.0)), split)
+    return np.where(near, _edd_series(np.where(near, x, 0.0)), (high - low) / np.where(near, 1.0, spread))
 
 
 def _edd_series(x: np.ndarray) -> np.ndarray:

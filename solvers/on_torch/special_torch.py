@@ -80,14 +80,20 @@ def edd(*nodes: torch.Tensor) -> torch.Tensor:
 
 
 def _edd_sorted(x: list[torch.Tensor]) -> torch.Tensor:
-    k = len(x) - 1
-    if k == 0:
+    """From differences over neighbours to those over ever more nodes: split where they are far apart, else a series."""
+    if len(x) == 1:
         return torch.exp(x[0])
-    if k == 1:
-        return torch.exp(x[1]) * phi(1, x[0] - x[1])
+    found = [torch.exp(x[i + 1]) * phi(1, x[i] - x[i + 1]) for i in range(len(x) - 1)]
+    for width in range(3, len(x) + 1):
+        found = [_wider(x[i : i + width], found[i], found[i + 1]) for i in range(len(found) - 1)]
+    return found[0]
+
+
+def _wider(x: list[torch.Tensor], low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """The difference over x from those without its last and without its first node."""
     spread = x[-1] - x[0]
     near = spread < 2.0
-    split = (_edd_sorted(x[1:]) - _edd_sorted(x[:-1])) / torch.where(near, torch.ones_like(spread), spread)
+    split = (high - low) / torch.where(near, torch.ones_like(spread), spread)
     return torch.where(near, _edd_series([torch.where(near, n, torch.zeros_like(n)) for n in x]), split)
 
 
