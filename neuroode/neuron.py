@@ -109,7 +109,7 @@ class Neuron:
     def emit(
         self, target: str, dt: Any = None, *, method: str | None = None, axes: Mapping[str, int] | None = None
     ) -> str:
-        """Source text that runs without neuroode; target is torch or c.
+        """Source text that runs without neuroode; target is torch, jax or c.
 
         Raises:
             Unsupported: no such target.

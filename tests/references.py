@@ -209,6 +209,18 @@ def one_op(op: str, count: int, value: object = None) -> Program:
     )  # fmt: skip
 
 
+def interpreted(program: Program, args: list[Array]) -> tuple[Array, list[Array]]:
+    """Value, and gradients of the sum in every argument."""
+    names = [p.name for p in program.parameters]
+    lanes = np.ones((1, 1, len(args[0])))
+    parameters = dict(zip(names, args, strict=True)) if names else {}
+    inputs = {"x": 0 * lanes} if names else {n: a * lanes for n, a in zip(program.inputs, args, strict=True)}
+    result = interpret.run(program, parameters, inputs)
+    found = interpret.gradients(program, parameters, result, {"y": lanes})
+    rows = [found.parameters.get(n, 0 * args[0]) for n in names] or [found.inputs[n].ravel() for n in program.inputs]
+    return result.outputs["y"].ravel(), rows
+
+
 #: op, immediate -> arguments (one row an argument) away from kinks, with signs and sizes that its branches tell apart
 X = np.array([-2.7, -0.8, -0.09, 0.11, 0.6, 1.9, 3.3])
 Y = np.array([0.9, -1.7, 0.4, -0.3, 2.2, -0.6, 1.1])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from neuroode._errors import Unsupported
 from neuroode.emit.standalone import standalone_torch
+from neuroode.emit.standalone_jax import standalone_jax
 from neuroode.program.adjoint import adjoint
 from neuroode.program.types import Program
 from neuroode.spec.types import NeuronSpec
 
-TARGETS = ("torch", "c")
-LATER = ("jax", "triton")
+TARGETS = ("torch", "jax", "c")
+LATER = ("triton",)
 
 
 def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
@@ -20,6 +21,8 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
     """
     if target == "torch":
         return standalone_torch(spec, program, dt)
+    if target == "jax":
+        return standalone_jax(spec, program, dt)
     if target == "c":
         from neuroode.emit.c import emit_c
 

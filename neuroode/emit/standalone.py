@@ -95,8 +95,9 @@ def compare():
         got = array[index].item()
         rows.append((kind, name, index, expected, got, abs(got - expected) / max(array.abs().max().item(), 1e-300)))
     return rows
+'''
 
-
+REPORT = """
 if __name__ == "__main__":
     checked = compare()
     for kind, name, index, expected, got, difference in checked:
@@ -105,7 +106,7 @@ if __name__ == "__main__":
     good = sum(row[-1] <= 1e-11 for row in checked)
     print(f"{good} of {len(checked)} reference values agree; largest difference {max(row[-1] for row in checked):.1e}")
     raise SystemExit(0 if good == len(checked) else 1)
-'''
+"""
 
 
 def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
@@ -116,19 +117,21 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
         "\n\n".join(
             part.strip("\n")
             for part in (
-                _header(spec, dt, found),
+                header(spec, dt, found),
                 torch_source(program),
                 _transforms(),
-                _data(spec, program, dt, found),
+                data(spec, program, dt, found),
                 module,
                 CHECK,
+                REPORT,
             )
         )
         + "\n"
     )
 
 
-def _header(spec: NeuronSpec, dt: float, found: Reference) -> str:
+def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
+    """The docstring of a file."""
     title = f"{spec.name}: {spec.about}" if spec.about else spec.name
     text = "\n".join(f"    {_left(e)} = {show(e.rhs)}" for e in spec.equations)
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
@@ -151,7 +154,8 @@ def _transforms() -> str:
     return text.partition("import torch\n")[2]
 
 
-def _data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
+def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
+    """Names, parameters, inputs and reference values as literals."""
     parameters = {k: v for p in spec.parameters for k, v in _parameter(p, found, dt)}
     lines = [f"    {json.dumps(k)}: {v!r}," for k, v in parameters.items()]
     rows = [f"    {row!r}," for row in found.rows]

@@ -11,7 +11,7 @@ from neuroode.cli import emit
 from neuroode.cli.main import main
 
 
-@pytest.mark.parametrize("target", ["torch", "c"])
+@pytest.mark.parametrize("target", ["torch", "jax", "c"])
 def test_the_file_is_what_standard_output_gets(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "out.txt"
     assert main(["emit", "lif", "--target", target, "-o", str(file)]) == 0

@@ -7,10 +7,9 @@ import functools
 import numpy as np
 import pytest
 import torch
-from references import OPS_AT, distance, functions, one_op, slope
+from references import OPS_AT, distance, functions, interpreted, one_op, slope
 
 from neuroode.emit.python_torch import torch_source
-from neuroode.program import interpret
 from neuroode.program.adjoint import RULES, adjoint
 from neuroode.program.types import OPS, Program
 from neuroode.program.verify import verify_program
@@ -19,18 +18,6 @@ IDS = [f"{op}-{value}-{i}" for i, (op, value, _) in enumerate(OPS_AT)]
 #: ops whose gradient is not that of their value, on purpose
 STEPS = ("gt", "ge", "sign", "floor", "ceil", "round", "detach")
 Args = list[np.ndarray]
-
-
-def interpreted(program: Program, args: Args) -> tuple[np.ndarray, Args]:
-    """Value, and gradients of the sum in every argument."""
-    names = [p.name for p in program.parameters]
-    lanes = np.ones((1, 1, len(args[0])))
-    parameters = dict(zip(names, args, strict=True)) if names else {}
-    inputs = {"x": 0 * lanes} if names else {n: a * lanes for n, a in zip(program.inputs, args, strict=True)}
-    result = interpret.run(program, parameters, inputs)
-    found = interpret.gradients(program, parameters, result, {"y": lanes})
-    rows = [found.parameters.get(n, 0 * args[0]) for n in names] or [found.inputs[n].ravel() for n in program.inputs]
-    return result.outputs["y"].ravel(), rows
 
 
 def shifted(program: Program, args: Args, i: int, by: float) -> np.ndarray:

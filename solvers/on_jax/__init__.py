@@ -1,0 +1,1 @@
+"""Numerical pieces on jax arrays."""
