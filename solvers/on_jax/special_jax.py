@@ -66,15 +66,20 @@ def edd(*nodes: jax.Array) -> jax.Array:
 
 
 def _edd_sorted(x: list) -> jax.Array:
-    k = len(x) - 1
-    if k == 0:
+    """From differences over neighbours to those over ever more nodes: split where they are far apart, else a series."""
+    if len(x) == 1:
         return jnp.exp(x[0])
-    if k == 1:
-        return jnp.exp(x[1]) * phi(1, x[0] - x[1])
+    found = [jnp.exp(x[i + 1]) * phi(1, x[i] - x[i + 1]) for i in range(len(x) - 1)]
+    for width in range(3, len(x) + 1):
+        found = [_wider(x[i : i + width], found[i], found[i + 1]) for i in range(len(found) - 1)]
+    return found[0]
+
+
+def _wider(x: list, low: jax.Array, high: jax.Array) -> jax.Array:
+    """The difference over x from those without its last and without its first node."""
     spread = x[-1] - x[0]
     near = spread < 2.0
-    split = (_edd_sorted(x[1:]) - _edd_sorted(x[:-1])) / jnp.where(near, 1, spread)
-    return jnp.where(near, _edd_series([jnp.where(near, n, 0) for n in x]), split)
+    return jnp.where(near, _edd_series([jnp.where(near, n, 0) for n in x]), (high - low) / jnp.where(near, 1, spread))
 
 
 def _edd_series(x: list) -> jax.Array:
