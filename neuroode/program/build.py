@@ -108,6 +108,8 @@ class _Step:
     def _make(self, name: str) -> Value:
         if name == "dt":
             return Value("dt")
+        if name == "step":
+            return Value(self.builder.emit("detach", self._slot("step")))
         if name in self.stages:
             return self.lowering.lower(self.stages[name])
         if name in self.system.parameters:
@@ -330,6 +332,8 @@ class _Step:
             for name, depth in list(self.lags.items()):
                 done[name] = depth
                 rows |= self._shift(name, depth, name in after)
+        if "step" in self.slots:
+            rows["step"] = self.builder.emit("add", self._value("step").re, self.builder.const(1.0))
         return rows | refractory.next_counters(self)
 
     def _shift(self, name: str, depth: int, is_state: bool) -> dict[str, str]:

@@ -37,7 +37,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("operators", lambda spec: [name for name, _ in spec.operators]),
     ("tables over time (per: time)", lambda spec: [p.name for p in spec.parameters if "time" in p.per]),
     ("parameters shared by a network", lambda spec: [p.name for p in spec.parameters if "network" in p.per]),
-    ("integer parameters", lambda spec: [p.name for p in spec.parameters if p.type == "integer"]),
     ("delay(x, d)", _calls("delay")),
     ("grad(U, q)", _calls("grad")),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),

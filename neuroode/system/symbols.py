@@ -13,6 +13,7 @@ from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
+from neuroode.spec.lengths import whole_constants
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
 from neuroode.system.removable import through_exprel
 from neuroode.system.types import Combined, Condition, Test
@@ -76,6 +77,7 @@ class SymbolTable:
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
         self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
+        self.constants = whole_constants(spec)
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
 
     def symbol(self, name: str, time: str = "") -> sp.Symbol:
@@ -90,6 +92,20 @@ class SymbolTable:
         """The running value of an input that goes from its last sample to this one."""
         symbol = self.symbol(name)
         self.ramps[symbol] = (self.symbol(name, "[t-1]"), self.symbol(name, "[t]"))
+        return symbol
+
+    @property
+    def step(self) -> sp.Symbol:
+        """The number of the step, 0, 1, ..."""
+        return self.symbols.setdefault("step", sp.Symbol("step", nonnegative=True))
+
+    def time(self, *, running: bool) -> sp.Expr:
+        """The running time inside a flow, else that of the end of this step."""
+        end = (self.step + 1) * self.dt
+        if not running:
+            return end
+        symbol = self.symbol("t")
+        self.ramps[symbol] = (self.step * self.dt, end)
         return symbol
 
     @property
@@ -176,12 +192,14 @@ class Reader:
             return fixed[name]
         if name == "dt":
             return self.table.dt * self.table.scale("dt")
-        if name in ("t", "step"):
-            raise Unsupported(f"reading '{name}' is not lowered yet")
+        if name == "step":
+            return self.table.step
+        if name == "t":
+            return self.table.time(running=self.flow) * self.table.scale("dt")
         return self._timed(name, node.time)
 
     def _timed(self, name: str, time: TimeIndex | None) -> sp.Expr:
-        kind, lag = self.table.kinds[name], _whole(time.lag) if time else 0
+        kind, lag = self.table.kinds[name], _whole(time.lag, self.table.constants) if time else 0
         scale = self.table.scale(name)
         if kind == "parameter":
             return self.table.symbol(name) * scale
@@ -195,15 +213,18 @@ class Reader:
         return self.table.symbol(name, "" if running else "[t]") * scale
 
 
-def _whole(lag: Expr) -> int:
+def _whole(lag: Expr, constants: dict[str, int]) -> int:
     """A constant lag as a number; the checks have made sure that it is whole and not negative."""
     match lag:
         case Num():
             return int(lag.value)
+        case Ref() if lag.name in constants:
+            return constants[lag.name]
         case Neg():
-            return -_whole(lag.arg)
+            return -_whole(lag.arg, constants)
         case Binary():
-            return int(BINARY[lag.op](sp.Integer(_whole(lag.left)), sp.Integer(_whole(lag.right))))
+            parts = [sp.Integer(_whole(x, constants)) for x in (lag.left, lag.right)]
+            return int(BINARY[lag.op](*parts))
     raise Unsupported("a lag that is not a constant number is not lowered yet")
 
 

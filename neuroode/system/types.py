@@ -89,7 +89,7 @@ class OdeSystem:
 
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
-    input with `hold: linear`) -> its values at the start and at the end.
+    input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
     """
 
     spec: NeuronSpec

@@ -7,7 +7,7 @@ import pytest
 import torch
 from references import distance, neuron, slots, torch_run
 from timing_cases import DT, RNG, SPIKES, A, G, T, X
-from timing_of_refractory import CASES
+from timing_of_time import CASES
 
 from neuroode.program import interpret
 

@@ -1,0 +1,31 @@
+"""What decides how many steps a neuron looks back: constants in lags and delays. They are fixed when it is built."""
+
+from __future__ import annotations
+
+from neuroode.expr.nodes import Call, Node, Ref, names, walk
+from neuroode.spec.quantities import literal
+from neuroode.spec.types import NeuronSpec
+
+
+def whole_constants(spec: NeuronSpec) -> dict[str, int]:
+    """Constant parameters that are one whole number, by name."""
+    found = {p.name: literal(p.value) for p in spec.parameters if p.value is not None and not isinstance(p.value, tuple)
+             and not p.trainable}  # fmt: skip
+    return {n: int(q.value) for n, q in found.items() if q and q.unit is None and q.value.denominator == 1}
+
+
+def expressions(spec: NeuronSpec) -> list[Node]:
+    """Equations, guards, resets, outputs."""
+    events = [n for e in spec.events for n in (e.when, *(a.value for a in (e.reset.do if e.reset else ())))]
+    return [*(e.rhs for e in spec.equations), *events, *(value for _, value in spec.outputs)]
+
+
+def fixed_names(spec: NeuronSpec) -> set[str]:
+    """Parameters that lags and delays read."""
+    found: set[str] = set()
+    for node in (n for e in expressions(spec) for n in walk(e)):
+        if isinstance(node, Ref) and node.time:
+            found |= names(node.time.lag)
+        elif isinstance(node, Call) and node.name == "delay":
+            found |= names(node.args[1])
+    return found & {p.name for p in spec.parameters}
