@@ -134,9 +134,12 @@ class Neuron:
 
     def simulate(
         self,
-        x: Any,
+        x: Any = None,
         dt: Any = None,
         *,
+        steps: int | None = None,
+        batch: int | None = None,
+        size: int | tuple[int, ...] = 1,
         method: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -145,7 +148,8 @@ class Neuron:
         """Run in numpy float64 by the reference interpreter.
 
         Args:
-            x: (T, B, *size*, *axes of the input*), or a mapping of such by input name.
+            x: (T, B, *size*, *axes of the input*), or a mapping of such by input name; None without inputs.
+            steps, batch, size: T, B and *size* of a neuron without inputs.
             parameters: constrained values that replace the declared ones; each broadcasts against *size*.
             seed: of random inits.
             axes: sizes of axes that replace the declared ones.
@@ -161,11 +165,13 @@ class Neuron:
         from neuroode.program.values import interpreter_parameters, joined
 
         if axes:
-            return self.with_axes(axes).simulate(x, dt, method=method, parameters=parameters, seed=seed)
+            other = self.with_axes(axes)
+            return other.simulate(
+                x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed
+            )
         program = self.program(dt, method=method)
-        if not program.inputs:
-            raise Unsupported(f"neuron '{self.spec.name}' has no input; steps= and batch= are not available yet")
         found = groups(program.inputs)
+        x = self._clocked(program, x, steps, batch, size)
         given = x if isinstance(x, Mapping) else {found[0].name: x}
         names = ", ".join(g.name for g in found)
         if {g.name for g in found} != set(given):
@@ -181,6 +187,18 @@ class Neuron:
         inputs = dict(zip(program.inputs, unpacked(arrays, found), strict=True))
         values = interpreter_parameters(self.spec, self.step_length(dt), shape[2:], seed, parameters or {})
         return packed_by_name(joined(run(program, values, inputs).trace), partial(np.stack, axis=-1))
+
+    def _clocked(self, program: Program, x: Any, steps: Any, batch: Any, size: Any) -> Any:
+        """The inputs of a call; of a neuron without any, zeros that nothing reads."""
+        from neuroode.nn.inputs import clock_shape, refuse_clock
+        from neuroode.nn.options import layer_size
+        from neuroode.program.types import CLOCK
+
+        name = self.spec.name
+        if program.inputs != (CLOCK,):
+            refuse_clock(name, [i.name for i in self.spec.inputs], x, steps, batch)
+            return x
+        return np.zeros(clock_shape(name, x, steps, 1 if batch is None else batch, layer_size(size)))
 
     def with_axes(self, sizes: Mapping[str, int]) -> Neuron:
         """The same neuron with other sizes of its axes.

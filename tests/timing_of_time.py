@@ -28,12 +28,13 @@ def a_flow_reads_the_running_time() -> Iterator[Row]:
         yield {"v": v, "s": s, "q": (k - 1) * DT if k > 1 else 0.0, "b": (k + 1) * DT}
 
 
-@case("method: heun\nequations: dv/dt = -v^2 + sin(2*t) + step*I/40\n")
+@case("method: heun\nequations: dv/dt = -v + cos(v)*sin(2*t) + step*I/40\n")
 def stages_read_the_time_at_which_they_stand() -> Iterator[Row]:
     v = 0.0
     for k, x in enumerate(X):
-        a = -(v**2) + np.sin(2 * k * DT) + k * x / 40
-        b = -((v + DT * a) ** 2) + np.sin(2 * (k + 1) * DT) + k * x / 40
+        a = -v + np.cos(v) * np.sin(2 * k * DT) + k * x / 40
+        h = v + DT * a
+        b = -h + np.cos(h) * np.sin(2 * (k + 1) * DT) + k * x / 40
         v = v + DT * (a + b) / 2
         yield {"v": v}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuroode.program.interpret import gradients, run
-from neuroode.program.types import Program
+from neuroode.program.types import CLOCK, Program
 from neuroode.program.values import initial_values, slots
 from neuroode.spec.types import NeuronSpec
 
@@ -37,7 +37,7 @@ def reference(spec: NeuronSpec, program: Program, dt: float) -> Reference:
     arrays = {
         "output": result.outputs,
         "state": {s.name: result.trace[s.name] for s in program.carry if s.name in result.trace},
-        "gradient": {f"x.{n}": g for n, g in found.inputs.items()} | found.parameters,
+        "gradient": {f"x.{n}": g for n, g in found.inputs.items() if n != CLOCK} | found.parameters,
     }
     rows = tuple(row for kind, count in COUNTS for row in _sample(kind, arrays[kind], count))
     return Reference(values, inputs, rows)

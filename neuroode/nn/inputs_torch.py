@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn.inputs import by_name, check_agree, check_shape
+from neuroode.nn.inputs import by_name, check_agree, check_shape, clock_shape, refuse_clock
 from neuroode.program.pack import Group
+from neuroode.program.types import CLOCK
 
 Tensor = torch.Tensor
 COMPUTES = (torch.float32, torch.float64)
@@ -28,8 +29,10 @@ class Sequence:
     dtype: torch.dtype
 
 
-def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | None) -> Sequence:
-    """Check shapes, dtypes and names.
+def read_inputs(
+    layer: Any, x: Tensor | Mapping[str, Tensor] | None, lengths: Tensor | None, steps: int | None, batch: int | None
+) -> Sequence:
+    """Check shapes, dtypes and names. A neuron without inputs gets its clock, which costs one row of memory.
 
     Raises:
         RunError: with what was found, what is allowed and what to write.
@@ -40,15 +43,20 @@ def read_inputs(layer: Any, x: Tensor | Mapping[str, Tensor], lengths: Tensor | 
             hint="keep it in float32: it takes inputs of half precision, and autocast, as they are",
         )
     found = layer._border.inputs
-    names = [g.name for g in found]
-    given = by_name(layer.neuron.spec.name, names, x)
+    names, model = [g.name for g in found], layer.neuron.spec.name
+    if names == [CLOCK]:
+        shape = clock_shape(model, x, steps, batch, layer.size)
+        x = layer._like.new_zeros(shape[1:]).expand(shape)
+    else:
+        refuse_clock(model, names, x, steps, batch)
+    given = by_name(model, names, x)
     rows = [_checked(layer, g, value) for g, value in zip(found, given, strict=True)]
     first = rows[0]
     check_agree(names, [r.shape[: 2 + len(layer.size)] for r in rows])
-    steps, batch = first.shape[:2]
     dtype = given[0].dtype
     inputs = layer._border.split(dict(zip(names, rows, strict=True)), found)
-    return Sequence(inputs, batch, _lengths(lengths, steps, batch, first), dtype if dtype in SHORT else first.dtype)
+    limits = _lengths(lengths, *first.shape[:2], first)
+    return Sequence(inputs, first.shape[1], limits, dtype if dtype in SHORT else first.dtype)
 
 
 def _checked(layer: Any, group: Group, x: Any) -> Tensor:

@@ -65,8 +65,6 @@ class NeuronLayer(torch.nn.Module):
         self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
         _programs[self.program.digest] = self.program
         self._border = Border(self.program, _stack)
-        if not self.program.inputs:
-            raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
         dtype = dtype or torch.get_default_dtype()
         if dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"layers compute in float32 or float64, not {dtype}")
@@ -123,12 +121,14 @@ class NeuronLayer(torch.nn.Module):
     # running
 
     def forward(
-        self, x: Tensor | Mapping[str, Tensor], carry: Carry | None = None, *, lengths: Tensor | None = None
-    ) -> tuple[Tensor | dict[str, Tensor], Carry]:
+        self, x: Tensor | Mapping[str, Tensor] | None = None, carry: Carry | None = None, *,
+        lengths: Tensor | None = None, steps: int | None = None, batch: int | None = None,
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
         """Run over a sequence.
 
         Args:
-            x: (T, B, *size*), or a dict of them by input name.
+            x: (T, B, *size*), or a dict of them by input name; None for a neuron without inputs.
+            steps, batch: T and B of a neuron without inputs.
             carry: of an earlier call; None starts from the declared init.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
 
@@ -137,7 +137,7 @@ class NeuronLayer(torch.nn.Module):
         """
         if torch.compiler.is_compiling():
             _make_ready(*self._key())
-        given = read_inputs(self, x, lengths)
+        given = read_inputs(self, x, lengths, steps, batch)
         coefficients, start, last = self._prepare(given, carry)
         kernel = self._kernel()
         if kernel is None:
@@ -146,12 +146,17 @@ class NeuronLayer(torch.nn.Module):
         else:
             outputs, after, last = self._run_native(kernel, given, coefficients, start, last)
         if self.check_finite:
-            self._require_finite(x, carry, lengths, [*outputs, *after])
+            self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
 
-    def trace(self, x: Any, carry: Carry | None = None, *, lengths: Tensor | None = None) -> dict[str, Tensor]:
+    def trace(
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
+        batch: int | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        given = read_inputs(self, x, lengths)
+        return self._traced(read_inputs(self, x, lengths, steps, batch), carry)
+
+    def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         coefficients, start, last = self._prepare(given, carry)
         found = self._run_eager(given, coefficients, start, last, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
@@ -255,12 +260,12 @@ class NeuronLayer(torch.nn.Module):
             last,
         )
 
-    def _require_finite(self, x: Any, carry: Carry | None, lengths: Any, found: list[Tensor]) -> None:
+    def _require_finite(self, given: Sequence, carry: Carry | None, found: list[Tensor]) -> None:
         """Raise with the first step, lane and state that is not finite."""
         if all(bool(torch.isfinite(a).all()) for a in found):
             return
         with torch.no_grad():
-            rows = self.trace(x, carry, lengths=lengths)
+            rows = self._traced(given, carry)
         bad = {n: torch.nonzero(~torch.isfinite(v)) for n, v in rows.items()}
         first = {n: b[0].tolist() for n, b in bad.items() if len(b)}
         if not first:

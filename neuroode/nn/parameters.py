@@ -10,6 +10,7 @@ import numpy as np
 from neuroode._errors import RunError
 from neuroode.expr.nodes import names
 from neuroode.program import values as numbers
+from neuroode.spec.lengths import fixed_names
 from neuroode.spec.types import NeuronSpec, ParameterDecl
 
 
@@ -52,7 +53,10 @@ def written(
     values = dict(now)
     for name, value in given.items():
         p = declaration(spec, name)
-        values[name] = numbers.fit(spec, p, numbers.numeric(p, value), size)
+        found = numbers.fit(spec, p, numbers.numeric(p, value), size)
+        if name in fixed_names(spec):
+            numbers.refuse_change(p, values[name], found)
+        values[name] = found
     base = numbers.in_base(spec, values | {"dt": dt})
     for p in spec.parameters:
         if touched(p, given):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.program.types import Program
+from neuroode.program.types import CLOCK, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Rec
     if option is None or option is False:
         return None
     chosen = _as_recurrent(option)
+    if program.inputs == (CLOCK,):
+        raise Unsupported(f"neuron '{program.name}' has no input that recurrent weights could feed")
     if len(size) != 1:
         raise Unsupported(f"recurrent weights need size to be one number, found {size}")
     outputs = [n for n, _ in program.outputs]

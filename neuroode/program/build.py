@@ -16,7 +16,7 @@ from neuroode.discretize.types import Discretization
 from neuroode.program import refractory
 from neuroode.program.builder import Builder, live
 from neuroode.program.lower import Lowering, Value
-from neuroode.program.types import Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
+from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
 from neuroode.program.verify import verify_program
 from neuroode.system.build import MARGIN
 from neuroode.system.types import Condition, Event, Impulse, OdeSystem, Test
@@ -365,7 +365,7 @@ class _Step:
         prologue_live = live(prologue, [*coefficients, *(s.init for s in carry)])
         return Program(
             name=self.system.spec.name,
-            inputs=self.system.inputs,
+            inputs=self.system.inputs or (CLOCK,),
             parameters=tuple(self.parameters),
             carry=carry,
             prologue=prologue_live,

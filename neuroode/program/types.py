@@ -34,6 +34,9 @@ OPS: dict[str, int | None] = {
     "reset": 3,  # reset(e, target, x): target where e is not 0, else x; its gradient is that of x + e*(target - x)
 }  # fmt: skip
 
+#: the input of a neuron that declares none: nothing reads it, its shape says how many steps and lanes there are
+CLOCK = "(clock)"
+
 #: how many numbers a value stands for, smallest first; a value has the largest level of what it reads
 LEVELS = ("layer", "channel", "neuron", "lane")
 

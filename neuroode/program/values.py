@@ -11,6 +11,7 @@ from neuroode._errors import RunError, SpecError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Call, Expr, walk
 from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.lengths import fixed_names
 from neuroode.spec.quantities import literal
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
@@ -116,7 +117,7 @@ def initial_values(
             f"'{unknown[0]}' is not a parameter of '{spec.name}'",
             hint="parameters: " + ", ".join(p.name for p in spec.parameters),
         )
-    elements = unrolled_parameters(spec)
+    elements, fixed = unrolled_parameters(spec), fixed_names(spec)
     base = in_base(spec, values)
     waiting = list(spec.parameters)
     while waiting:  # an init may read other parameters, in any order
@@ -132,6 +133,8 @@ def initial_values(
                 else _declared(spec, p, elements, base, size, rng)
             )
             check_domain(p, found, base)
+            if p.name in given and p.name in fixed:
+                refuse_change(p, _declared(spec, p, elements, base, size, rng), found)
             values[p.name] = found
             parts = element_values(p, sizes, found)
             base |= in_base(spec, {p.name: found}) | {n: v * _scale(p.unit) if p.unit else v for n, v in parts.items()}
@@ -270,6 +273,7 @@ def inside(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Array:
         return np.isfinite(value)
     low, high = bounds(p, base)
     above = value > low if p.domain == "positive" else value >= low
+    above &= (value == np.round(value)) | (p.type != "integer")
     return above & (value <= high) & np.isfinite(value)
 
 
@@ -279,8 +283,20 @@ def check_domain(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Non
     if bad.any():
         first = np.asarray(value)[bad][0] if np.ndim(value) else np.asarray(value)[()]
         kind = p.domain if p.domain in ("positive", "nonnegative") else f"in {p.domain}"
+        kind = "a whole number" if p.type == "integer" and first != np.round(first) else kind
         kind = kind if np.isfinite(first) else "finite"
         raise SpecError(f"parameter '{p.name}': {first:g} is not {kind}", place=p.place)
+
+
+def refuse_change(p: ParameterDecl, built: Array, wanted: Array) -> None:
+    """Raise where a value would change that a lag or a delay reads: buffers have the length that it gave them.
+
+    Raises:
+        Unsupported: the values differ.
+    """
+    if not np.array_equal(built, wanted):
+        what = f"parameter '{p.name}' is read by a lag or a delay and fixed when the layer is built"
+        raise Unsupported(what, hint=f"build with init={{'{p.name}': ...}}, or replace it in the declaration")
 
 
 def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) -> dict[str, Any]:

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from neuroode.expr.nodes import Call, Node, Ref, names, walk
-from neuroode.spec.quantities import literal
 from neuroode.spec.types import NeuronSpec
-
-
-def whole_constants(spec: NeuronSpec) -> dict[str, int]:
-    """Constant parameters that are one whole number, by name."""
-    found = {p.name: literal(p.value) for p in spec.parameters if p.value is not None and not isinstance(p.value, tuple)
-             and not p.trainable}  # fmt: skip
-    return {n: int(q.value) for n, q in found.items() if q and q.unit is None and q.value.denominator == 1}
 
 
 def expressions(spec: NeuronSpec) -> list[Node]:

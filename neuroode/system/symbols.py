@@ -13,7 +13,6 @@ from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
-from neuroode.spec.lengths import whole_constants
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
 from neuroode.system.removable import through_exprel
 from neuroode.system.types import Combined, Condition, Test
@@ -77,7 +76,6 @@ class SymbolTable:
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
         self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
-        self.constants = whole_constants(spec)
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
 
     def symbol(self, name: str, time: str = "") -> sp.Symbol:
@@ -199,7 +197,7 @@ class Reader:
         return self._timed(name, node.time)
 
     def _timed(self, name: str, time: TimeIndex | None) -> sp.Expr:
-        kind, lag = self.table.kinds[name], _whole(time.lag, self.table.constants) if time else 0
+        kind, lag = self.table.kinds[name], _whole(time.lag) if time else 0
         scale = self.table.scale(name)
         if kind == "parameter":
             return self.table.symbol(name) * scale
@@ -213,18 +211,15 @@ class Reader:
         return self.table.symbol(name, "" if running else "[t]") * scale
 
 
-def _whole(lag: Expr, constants: dict[str, int]) -> int:
-    """A constant lag as a number; the checks have made sure that it is whole and not negative."""
+def _whole(lag: Expr) -> int:
+    """A lag as a number; the checks have made sure that it is whole and not negative."""
     match lag:
         case Num():
             return int(lag.value)
-        case Ref() if lag.name in constants:
-            return constants[lag.name]
         case Neg():
-            return -_whole(lag.arg, constants)
+            return -_whole(lag.arg)
         case Binary():
-            parts = [sp.Integer(_whole(x, constants)) for x in (lag.left, lag.right)]
-            return int(BINARY[lag.op](*parts))
+            return int(BINARY[lag.op](sp.Integer(_whole(lag.left)), sp.Integer(_whole(lag.right))))
     raise Unsupported("a lag that is not a constant number is not lowered yet")
 
 
