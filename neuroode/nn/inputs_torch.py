@@ -55,7 +55,7 @@ def read_inputs(
     check_agree(names, [r.shape[: 2 + len(layer.size)] for r in rows])
     dtype = given[0].dtype
     inputs = layer._border.split(dict(zip(names, rows, strict=True)), found)
-    limits = _lengths(lengths, *first.shape[:2], first)
+    limits = _lengths(lengths, first.shape[0], first.shape[1], first)
     return Sequence(inputs, first.shape[1], limits, dtype if dtype in SHORT else first.dtype)
 
 
