@@ -36,7 +36,7 @@ INPUTS = {
     "another device": (torch.zeros(4, 2, 5, device="meta"), "is on meta, the layer on cpu"),
     "numpy": (np.zeros((4, 2, 5), np.float32), "is a ndarray, not a torch tensor"),
     "a list": ([[[0.0] * 5]], "is a list, not a torch tensor"),
-    "None": (None, "is a NoneType, not a torch tensor"),
+    "None": (None, "is called without x; inputs: I"),
     "another name": ({"J": torch.zeros(4, 2, 5)}, "inputs of 'lif' are I; found J"),
     "one too many": ({"I": torch.zeros(4, 2, 5), "J": torch.zeros(4, 2, 5)}, "found I, J"),
     "an empty dict": ({}, "inputs of 'lif' are I"),
