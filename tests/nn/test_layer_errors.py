@@ -157,8 +157,8 @@ def test_a_neuron_without_dt_or_inputs():
     with pytest.raises(no.RunError, match="declares no dt\nhint: pass dt="):
         no.Neuron.from_spec(read_text(text)).torch(2)
     silent = "neuron: m\ndt: 1\nstates: {v: 1}\nequations: dv/dt = -v\noutputs: v"
-    with pytest.raises(no.Unsupported, match="no input"):
-        no.Neuron.from_spec(read_text(silent)).torch(2)
+    with pytest.raises(no.RunError, match="has no input: write layer"):
+        no.Neuron.from_spec(read_text(silent)).torch(2)()
 
 
 # precision
