@@ -53,7 +53,8 @@ def _lively_inputs(spec: NeuronSpec, program: Program, parameters: Mapping[str, 
     draws = {
         n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, (STEPS, 1, NEURONS)) for i, n in enumerate(program.inputs)
     }
-    events = {e.name for e in spec.events}
+    declared = {e.name for e in spec.events}
+    events = {n for n, _ in program.trace if n.partition("__")[0] in declared}
     best, distance = draws, np.inf
     for scale in SCALES if events else (1.0,):
         scaled = {n: np.round(scale * x, 3) for n, x in draws.items()}

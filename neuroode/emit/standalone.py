@@ -9,10 +9,11 @@ import numpy as np
 
 from neuroode.emit.python_torch import torch_source
 from neuroode.emit.reference import Reference, reference
-from neuroode.expr.show import show
 from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
+from neuroode.spec.to_tree import equation_text
 from neuroode.spec.types import NeuronSpec, ParameterDecl
+from neuroode.system.indices import axis_sizes, element_values
 
 HEADER = '''"""{title}
 
@@ -135,15 +136,11 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
 def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
     """The docstring of a file."""
     title = f"{spec.name}: {spec.about}" if spec.about else spec.name
-    text = "\n".join(f"    {_left(e)} = {show(e.rhs)}" for e in spec.equations)
+    text = "\n".join(f"    {equation_text(e)}" for e in spec.equations)
+    if spec.axes:
+        sizes = ", ".join(f"{name} of {n}" for name, n in axis_sizes(spec).items())
+        text += f"\n\nAxes: {sizes}. Every element is an array of its own: x__0_1 is x[0, 1]."
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
-
-
-def _left(e: object) -> str:
-    kind, name, order = e.kind, e.name, e.order  # type: ignore[attr-defined]
-    if kind == "flow":
-        return f"d{name}/dt" if order == 1 else name + "'" * order
-    return f"{name}[t]" if kind == "map" else name
 
 
 def _plain(text: str) -> str:
@@ -158,7 +155,7 @@ def _transforms() -> str:
 
 def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
     """Names, parameters, inputs and reference values as literals."""
-    parameters = {k: v for p in spec.parameters for k, v in _parameter(p, found, dt)}
+    parameters = {k: v for p in spec.parameters for k, v in _parameter(spec, p, found, dt)}
     lines = [f"    {json.dumps(k)}: {v!r}," for k, v in parameters.items()]
     rows = [f"    {row!r}," for row in found.rows]
     inputs = [f"    {json.dumps(n)}: {x.tolist()!r}," for n, x in found.inputs.items()]
@@ -174,14 +171,17 @@ def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str
     )  # fmt: skip
 
 
-def _parameter(p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str, tuple]]:
+def _parameter(spec: NeuronSpec, p: ParameterDecl, found: Reference, dt: float) -> list[tuple[str, tuple]]:
+    """One row an element and part: (name, (value, level, trained, transform, bounds))."""
     level = next((x for x in p.per if x in ("channel", "neuron")), "layer")
-    value = found.values[p.name]
-    if p.type == "complex":
-        parts = (("re", value.real), ("im", value.imag))
-        return [(f"{p.name}.{k}", (np.asarray(v).tolist(), level, p.trainable, "none", (0.0, 0.0))) for k, v in parts]
-    limits = bounds(p, found.values | {"dt": np.asarray(dt)})
+    is_complex = p.type == "complex"
+    limits = (0.0, 0.0) if is_complex else bounds(p, found.values | {"dt": np.asarray(dt)})
     finite = tuple(
         x if np.isfinite(x) else 0.0 for x in limits
     )  # only sigmoid and tanh read them, and theirs are finite
-    return [(p.name, (value.tolist(), level, p.trainable, transform_name(p), finite))]
+    rest = (level, p.trainable, "none" if is_complex else transform_name(p), finite)
+    rows = []
+    for name, value in element_values(p, axis_sizes(spec), found.values[p.name]).items():
+        parts = {f"{name}.re": value.real, f"{name}.im": value.imag} if is_complex else {name: value}
+        rows += [(key, (np.asarray(v).tolist(), *rest)) for key, v in parts.items()]
+    return rows
