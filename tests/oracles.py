@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 
 import neuroode as no
 from neuroode.program import interpret
-from neuroode.program.values import spread
+from neuroode.program.pack import groups, packed_by_name, unpacked
+from neuroode.program.values import slots as slots_of
 from neuroode.spec.read_yaml import read_text
 
 INVENTED = {
@@ -108,6 +109,7 @@ DRIVE = {
     "synaptic": (0.5, 0.1), "alpha": (0.6, 0.2), "perfect": (0.6, 0.2), "glif_5": (3000.0, 5000.0),
     "prf": (20.0, 5.0), "s5_rf": (20.0, 5.0), "harmonic_rf": (300.0, 60.0), "izhikevich": (20.0, 100.0),
     "adex": (3000.0, 10000.0), "ts_lif": (1.5, 0.6), "rc_ladder": (1.0, 0.0), "alpha_synapse": (1.0, 0.0),
+    "drf": (60.0, 0.0), "sliding_psn": (0.8, 0.4),
     "double_exponential": (1.0, 0.0), "damped_oscillator": (1.0, 0.0), "resonant_membrane": (1.0, 0.0),
 }  # fmt: skip
 
@@ -127,7 +129,17 @@ def drive(layer: Any, steps: int, batch: int, seed: int = 0) -> dict[str, torch.
     scale, offset = DRIVE[layer.neuron.spec.name]
     shape, like = (steps, batch, *layer.size), layer._like
     rows = [torch.randn(shape, generator=random, dtype=torch.float64) for _ in layer.program.inputs]
-    return {n: (scale * r + offset).to(like) for n, r in zip(layer.program.inputs, rows, strict=True)}
+    return whole({n: (scale * r + offset).to(like) for n, r in zip(layer.program.inputs, rows, strict=True)})
+
+
+def whole(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Elements `z__0`, `z__1` as one array with its axes last."""
+    return packed_by_name(rows, lambda found: (torch if torch.is_tensor(found[0]) else np).stack(found, -1))
+
+
+def elements(rows: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The way back, for the names of a program."""
+    return dict(zip(names, unpacked(rows, groups(names)), strict=True))
 
 
 def scatter(layer: Any, seed: int = 1, by: float = 0.05) -> Any:
@@ -153,7 +165,7 @@ class Found:
 def cotangents(
     layer: Any, steps: int, batch: int, seed: int = 2
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Random ones of outputs and of the last carry."""
+    """Random ones of outputs and of the last carry, an array per element."""
     random = torch.Generator().manual_seed(seed)
     shape = (batch, *layer.size)
     outputs = {n: torch.randn((steps, *shape), generator=random, dtype=torch.float64) for n, _ in layer.program.outputs}
@@ -171,7 +183,7 @@ def by_layer(
     steps, batch = next(iter(x.values())).shape[:2]
     out, after = layer(inputs if len(inputs) > 1 else next(iter(inputs.values())), start, **call)
     outputs = out if isinstance(out, dict) else {layer.program.outputs[0][0]: out}
-    g_out, g_end = cotangents(layer, steps, batch)
+    g_out, g_end = map(whole, cotangents(layer, steps, batch))
     total = sum((outputs[n] * g.to(layer._like)).sum() for n, g in g_out.items())
     total = total + sum((after[n] * g.to(layer._like)).sum() for n, g in g_end.items())
     stored = dict(layer.named_parameters())
@@ -190,12 +202,15 @@ def by_interpreter(layer: Any, x: Mapping[str, torch.Tensor], carry: Mapping[str
     """The same by the interpreter, from the layer's parameters in constrained form."""
     steps, batch = next(iter(x.values())).shape[:2]
     slots = interpreter_slots(layer)
-    result = interpret.run(layer.program, slots, _arrays(x), None if carry is None else _arrays(carry))
+    program = layer.program
+    at_start = None if carry is None else elements(_arrays(carry), [s.name for s in program.carry])
+    result = interpret.run(program, slots, elements(_arrays(x), program.inputs), at_start)
     g_out, g_end = cotangents(layer, steps, batch)
-    grads = interpret.gradients(layer.program, slots, result, _arrays(g_out), _arrays(g_end))
+    grads = interpret.gradients(program, slots, result, _arrays(g_out), _arrays(g_end))
     parameters = grads.parameters if carry is None else _without_inits(layer, slots, grads)
-    start = {} if carry is None else grads.carry
-    return Found(result.outputs, result.carry, grads.inputs, start, stored_gradients(layer, parameters))
+    start = {} if carry is None else whole(grads.carry)
+    rows = (whole(r) for r in (result.outputs, result.carry, grads.inputs))
+    return Found(*rows, start, stored_gradients(layer, parameters))
 
 
 def _without_inits(layer: Any, slots: Mapping[str, Any], grads: interpret.Gradients) -> dict[str, np.ndarray]:
@@ -208,21 +223,13 @@ def _without_inits(layer: Any, slots: Mapping[str, Any], grads: interpret.Gradie
 
 def interpreter_slots(layer: Any) -> dict[str, np.ndarray]:
     """Parameters by slot name, and dt, from the float64 values that the layer computes with."""
-    rows: dict[str, np.ndarray] = {"dt": np.asarray(layer.dt)}
-    for p in layer.neuron.spec.parameters:
-        value = layer.parameters_of_neuron.constrained(p).detach().numpy()
-        value = spread(value, p, layer.size)
-        rows |= (
-            {f"p.{p.name}.re": value.real, f"p.{p.name}.im": value.imag}
-            if p.type == "complex"
-            else {f"p.{p.name}": value}
-        )
-    return rows
+    values = {p.name: layer.parameters_of_neuron.constrained(p).detach().numpy() for p in layer.neuron.spec.parameters}
+    return slots_of(layer.neuron.spec, values, layer.size) | {"dt": np.asarray(layer.dt)}
 
 
 def stored_gradients(layer: Any, grads: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Gradients of stored numbers from those of the constrained ones."""
-    rows = {}
+    rows, grads = {}, whole(grads)
     for p in layer.neuron.spec.parameters:
         if not p.trainable:
             continue
@@ -270,7 +277,7 @@ def distance(a: Any, b: Any) -> float:
 
 def smallest_margin(layer: Any, x: Mapping[str, torch.Tensor]) -> float:
     """How near the run comes to a tie, the smallest margin of all events: within rounding of it, spikes may differ."""
-    result = interpret.run(layer.program, interpreter_slots(layer), _arrays(x))
+    result = interpret.run(layer.program, interpreter_slots(layer), elements(_arrays(x), layer.program.inputs))
     smallest = 1.0
     for start in result.tape:
         now = interpret.evaluate(layer.program.body, {**result.prologue, **start}, layer.program)

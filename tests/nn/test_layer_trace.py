@@ -41,10 +41,11 @@ def test_equals_the_simulation_and_the_run(name, size):
     values = {p.name: inner.constrained(p).detach().numpy() for p in layer.neuron.spec.parameters}
     wanted = layer.neuron.simulate({n: v.numpy() for n, v in x.items()}, parameters=values)
     complex_states = {s.name for s in layer.neuron.spec.states if s.type == "complex"}
-    assert (name in ("rf", "brf", "prf", "s5_rf", "spiral")) == bool(complex_states)
+    assert (name in ("rf", "brf", "prf", "drf", "s5_rf", "spiral")) == bool(complex_states)
     assert set(trace) == set(wanted)
     for n, v in trace.items():
-        assert tuple(v.shape) == wanted[n].shape == (30, 2, *layer.size)
+        axes = (4,) if (name, n) == ("drf", "z") else ()
+        assert tuple(v.shape) == wanted[n].shape == (30, 2, *layer.size, *axes)
         assert v.is_complex() == (n.partition(".")[0] in complex_states)
         assert distance(v.detach(), wanted[n]) < 1e-11
     out, carry = layer(given(x))

@@ -7,6 +7,7 @@ import pytest
 from oracles import neuron as invented
 from references import neuron, slope, slots
 
+from neuroode.expr.nodes import names as read
 from neuroode.models import names
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
@@ -131,8 +132,10 @@ def test_smooth_programs(name: str, method: str) -> None:
 
 
 def is_open(n: Neuron) -> bool:
-    """No state sees an event."""
+    """Neither a state nor a definition sees an event."""
     maps = any(e.kind == "map" for e in n.spec.equations)
+    events = {e.name for e in n.spec.events}
+    maps = maps or any(read(e.rhs) & events for e in n.spec.equations)
     return not maps and not any(e.reset for e in n.spec.events)
 
 
