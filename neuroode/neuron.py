@@ -128,9 +128,13 @@ class Neuron:
             raise Unsupported("torch is not installed", hint="pip install 'neuroode[torch]'") from error
         return NeuronLayer(self, size, self.step_length(dt), **options)
 
-    def jax(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> Any:
-        """Not there yet."""
-        raise Unsupported("the jax module is not available yet", hint="use .torch(...)")
+    def jax(self, size: int | tuple[int, ...] = 1, dt: Any = None, *, key: Any = None, **options: Any) -> Any:
+        """An `equinox.Module` of *size* neurons (`neuroode.nn.layer_jax.NeuronLayer` lists the options)."""
+        try:
+            from neuroode.nn.layer_jax import NeuronLayer
+        except ModuleNotFoundError as error:
+            raise Unsupported("jax or equinox is not installed", hint="pip install 'neuroode[jax]'") from error
+        return NeuronLayer(self, size, self.step_length(dt), key=key, **options)
 
     def simulate(
         self,

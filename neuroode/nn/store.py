@@ -40,19 +40,19 @@ def stored_program(declaration: Any, options: Any, make: Callable[[], Program]) 
 
 
 def _key(declaration: Any, options: Any) -> str:
-    text = f"{_canonical(declaration)}|{_canonical(options)}|{_sources()}"
+    text = f"{canonical(declaration)}|{canonical(options)}|{_sources()}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _canonical(value: Any) -> str:
+def canonical(value: Any) -> str:
     """A text of the meaning: fields that do not take part in comparison (places, marks) are left out."""
     if isinstance(value, Node):  # its repr is its text, made without recursion
         return repr(value)
     if is_dataclass(value):
-        rows = [f"{f.name}={_canonical(getattr(value, f.name))}" for f in fields(value) if f.compare]
+        rows = [f"{f.name}={canonical(getattr(value, f.name))}" for f in fields(value) if f.compare]
         return f"{type(value).__name__}({','.join(rows)})"
     if isinstance(value, tuple | list):
-        return "(" + ",".join(_canonical(v) for v in value) + ")"
+        return "(" + ",".join(canonical(v) for v in value) + ")"
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) else repr(value)
 
 

@@ -60,18 +60,18 @@ def cphi(k: int, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def edd(*nodes: jax.Array) -> jax.Array:
-    """Divided difference of exp at real nodes, equal ones allowed."""
-    stacked = jnp.sort(jnp.stack(jnp.broadcast_arrays(*nodes)), axis=0)
-    return _edd_sorted(list(stacked))
+    """Divided difference of exp at real nodes, equal ones allowed.
 
-
-def _edd_sorted(x: list) -> jax.Array:
-    """From differences over neighbours to those over ever more nodes: split where they are far apart, else a series."""
+    From differences over neighbours to those over ever more nodes, all of one width at once: split where the nodes are
+    far apart, else a series.
+    """
+    x = jnp.sort(jnp.stack(jnp.broadcast_arrays(*nodes)), axis=0)
     if len(x) == 1:
         return jnp.exp(x[0])
-    found = [jnp.exp(x[i + 1]) * phi(1, x[i] - x[i + 1]) for i in range(len(x) - 1)]
+    found = jnp.exp(x[1:]) * phi(1, x[:-1] - x[1:])
     for width in range(3, len(x) + 1):
-        found = [_wider(x[i : i + width], found[i], found[i + 1]) for i in range(len(found) - 1)]
+        count = len(x) - width + 1
+        found = _wider([x[j : j + count] for j in range(width)], found[:-1], found[1:])
     return found[0]
 
 
@@ -183,7 +183,8 @@ def _pair_series(k, m, d):
 def _pair_real(k, m, d):
     root, zeros = jnp.sqrt(d), [jnp.zeros_like(m)] * k
     high, low = m + root, m - root
-    C = (edd(*zeros, high) + edd(*zeros, low)) / 2
+    both = jnp.stack([high, low])
+    C = jnp.mean(edd(*[jnp.zeros_like(both)] * k, both), axis=0)
     return C, edd(*zeros, high, low), edd(*zeros, high, high, low, low)
 
 

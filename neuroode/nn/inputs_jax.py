@@ -1,0 +1,75 @@
+"""What a call passes: checked, by name, in the layer's dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuroode._errors import RunError
+from neuroode.nn.inputs import by_name, check_agree, check_shape
+from neuroode.program.pack import Group
+
+SHORT = (jnp.float16, jnp.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in."""
+
+    inputs: list[jax.Array]
+    batch: int
+    lengths: jax.Array | None
+    dtype: Any
+
+
+def read_inputs(frame: Any, x: Any, lengths: Any) -> Sequence:
+    """Check shapes, dtypes and names.
+
+    Raises:
+        RunError: with what was found, what is allowed and what to write.
+    """
+    found = frame.border.inputs
+    names = [g.name for g in found]
+    given = by_name(frame.neuron.spec.name, names, x)
+    rows = [_checked(frame, g, value) for g, value in zip(found, given, strict=True)]
+    check_agree(names, [r.shape[: 2 + len(frame.size)] for r in rows])
+    steps, batch = rows[0].shape[:2]
+    dtype = given[0].dtype if given[0].dtype in SHORT else frame.dtype
+    inputs = frame.border.split(dict(zip(names, rows, strict=True)), found)
+    return Sequence(inputs, batch, _lengths(lengths, steps, batch), dtype)
+
+
+def _checked(frame: Any, group: Group, x: Any) -> jax.Array:
+    name = group.name
+    if not isinstance(x, jax.Array | np.ndarray):
+        raise RunError(f"input '{name}' is a {type(x).__name__}, not an array of jax or numpy")
+    check_shape(name, x.shape, (*frame.size, *group.shape))
+    if x.dtype in SHORT:
+        return jnp.asarray(x, frame.dtype)
+    if x.dtype != frame.dtype:
+        raise RunError(
+            f"input '{name}' is {x.dtype}, the layer computes in {frame.dtype}",
+            hint=f"write x.astype(jax.numpy.{frame.dtype})",
+        )
+    return jnp.asarray(x)
+
+
+def _lengths(lengths: Any, steps: int, batch: int) -> jax.Array | None:
+    if lengths is None:
+        return None
+    try:
+        given = jnp.asarray(lengths)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"lengths is {lengths!r}, expected whole numbers of shape ({batch},)") from error
+    if given.shape != (batch,) or not jnp.issubdtype(given.dtype, jnp.integer):
+        raise RunError(f"lengths is {given.dtype} of shape {given.shape}, expected whole numbers of shape ({batch},)")
+    if isinstance(given, jax.core.Tracer):  # a trace knows no numbers
+        return jnp.clip(given, 0, steps)
+    found = np.asarray(given)
+    if batch and (found.min() < 0 or found.max() > steps):
+        raise RunError(f"lengths run from {found.min()} to {found.max()}, allowed are 0 to {steps}")
+    return given

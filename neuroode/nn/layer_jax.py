@@ -1,0 +1,341 @@
+"""The equinox module of a neuron: shapes, parameters, carries; the mathematics is in the emitted programs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuroode._errors import RunError, Unsupported
+from neuroode.nn import eager_jax
+from neuroode.nn.axes import Border
+from neuroode.nn.carry import LAST, check_carry
+from neuroode.nn.carry_jax import JaxCarry
+from neuroode.nn.inputs_jax import Sequence, read_inputs
+from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
+from neuroode.nn.parameters import Values
+from neuroode.nn.parameters_jax import Parameters, widest
+from neuroode.nn.recurrent import Recurrent, recurrent_names
+from neuroode.nn.recurrent_jax import RecurrentWeights
+from neuroode.nn.stack_jax import OnlyOutput
+from neuroode.program.types import Program
+from neuroode.program.values import joined
+
+Array = jax.Array
+
+
+class Frame:
+    """What a layer is besides its numbers: static data of the pytree. Equal content is equal."""
+
+    def __init__(
+        self, neuron: Any, size: tuple[int, ...], dt: float, program: Program, recurrent: Recurrent | None, dtype: Any,
+        schedule: str, check_finite: bool,
+    ) -> None:  # fmt: skip
+        self.neuron, self.size, self.dt, self.program = neuron, size, dt, program
+        self.recurrent, self.dtype, self.schedule, self.check_finite = (
+            recurrent,
+            np.dtype(dtype),
+            schedule,
+            check_finite,
+        )
+        self.border = Border(program, _stack)
+        text = f"{program.digest}|{size}|{dt!r}|{recurrent}|{self.dtype}|{schedule}|{check_finite}"
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frame) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        kind = ", recurrent" if self.recurrent else ""
+        size = self.size if len(self.size) > 1 else self.size[0]
+        return f"Frame({self.neuron.spec.name}, size={size}, dt={self.dt:g}{kind})"
+
+    def at_dt(self, dt: float) -> Frame:
+        """The same at another step."""
+        return Frame(
+            self.neuron, self.size, dt, self.program, self.recurrent, self.dtype, self.schedule, self.check_finite
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of a carry."""
+        r = self.recurrent
+        return self.program.digest + ("" if r is None else f" {r.output}->{r.input}")
+
+
+class NeuronLayer(eqx.Module):
+    """*size* neurons of one kind.
+
+    Args:
+        size: neurons, a number or a tuple (channels first).
+        dt: the step, in the declared unit of time.
+        key: of `jax.random`, for drawn inits and recurrent weights.
+        method: None takes the declared one.
+        schedule: auto and eager are a scan over time in checkpointed chunks.
+        recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
+        init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
+        reset_gradient: through | detached, for all events.
+        surrogate: replaces the surrogate of all events.
+        dtype: of the parameters; float32 or float64; None is jax's own.
+        check_finite: outside of jit, raise with step, lane and state; inside, raise without them.
+        axes: sizes of axes inside the neuron that replace the declared ones.
+
+    Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
+
+    Its leaves are the stored numbers of trained parameters and the recurrent weights; constants are static.
+
+    Raises:
+        Unsupported: an option that does not apply, with the reason.
+    """
+
+    parameters_of_neuron: Parameters
+    weights: RecurrentWeights | None
+    frame: Frame = eqx.field(static=True)
+
+    def __init__(
+        self, neuron: Any, size: int | tuple[int, ...], dt: float, *, key: Any, method: Any = None,
+        schedule: str = "auto", recurrent: bool | Recurrent | Mapping[str, str] | None = None,
+        init: Mapping[str, Any] | None = None, reset_gradient: str | None = None, surrogate: Any = None,
+        dtype: Any = None, check_finite: bool = False, axes: Mapping[str, int] | None = None, **later: Any,
+    ) -> None:  # fmt: skip
+        refuse_later(later)
+        spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
+        neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
+        program = neuron.program(dt, method=method, schedule=schedule)
+        if not program.inputs:
+            raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
+        if schedule == "sequential":
+            raise Unsupported("the C kernel is not available in jax yet", hint='schedule="eager"')
+        chosen = recurrent_names(recurrent, program, shape)
+        self.parameters_of_neuron = Parameters.build(spec, float(dt), shape, dtype, _seed(key))
+        weights_key = jax.random.fold_in(key, 1)
+        self.weights = RecurrentWeights(chosen, shape[0], dtype, weights_key) if chosen else None
+        self.frame = Frame(neuron, shape, float(dt), program, chosen, dtype, schedule, check_finite)
+
+    # what it is
+
+    @property
+    def neuron(self) -> Any:
+        return self.frame.neuron
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.frame.size
+
+    @property
+    def dt(self) -> float:
+        return self.frame.dt
+
+    @property
+    def program(self) -> Program:
+        return self.frame.program
+
+    @property
+    def recurrent(self) -> Recurrent | None:
+        return self.frame.recurrent
+
+    # parameters
+
+    @property
+    def values(self) -> Values:
+        """Every parameter by name in constrained form."""
+        return Values(self.parameters_of_neuron)
+
+    @property
+    def W_rec(self) -> Array:
+        """Recurrent weights (N, N), [to, from]."""
+        if self.weights is None:
+            raise AttributeError("this layer is not recurrent")
+        return self.weights.matrix()
+
+    def __getattr__(self, name: str) -> Any:
+        frame = self.__dict__.get("frame")
+        if frame is not None and any(p.name == name for p in frame.neuron.spec.parameters):
+            return self.values[name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def set(self, /, **values: Any) -> NeuronLayer:
+        """A layer with constrained values replaced: `layer = layer.set(tau=10.0)`. Outside of jit.
+
+        Raises:
+            RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
+        """
+        return self._with(self.parameters_of_neuron.written(values, self.dt))
+
+    def project(self) -> NeuronLayer:
+        """With parameters that an update pushed out of their domain at its bound; call it after each update."""
+        return self._with(self.parameters_of_neuron.projected(self.dt))
+
+    def _with(self, parameters: Parameters, frame: Frame | None = None) -> NeuronLayer:
+        other = object.__new__(type(self))
+        for name, value in (
+            ("parameters_of_neuron", parameters), ("weights", self.weights), ("frame", frame or self.frame),
+        ):  # fmt: skip
+            object.__setattr__(other, name, value)
+        return other
+
+    # running
+
+    def __call__(
+        self, x: Any, carry: JaxCarry | None = None, *, lengths: Any = None, key: Any = None
+    ) -> tuple[Any, JaxCarry]:
+        """Run over a sequence.
+
+        Args:
+            x: (T, B, *size*), or a dict of them by input name.
+            carry: of an earlier call; None starts from the declared init.
+            lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
+            key: not read; equinox's containers pass one.
+
+        Raises:
+            RunError: a wrong shape, dtype, length or carry.
+        """
+        given, found = self._run(x, carry, lengths, trace=False)
+        outputs, after = list(found.outputs), list(found.carry)
+        if self.frame.check_finite:
+            outputs = self._require_finite(x, carry, lengths, outputs, after)
+        rows = self.frame.border.join([o.astype(given.dtype) for o in outputs], self.frame.border.outputs)
+        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(after, found.last)
+
+    def trace(self, x: Any, carry: JaxCarry | None = None, *, lengths: Any = None) -> dict[str, Array]:
+        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
+        _, found = self._run(x, carry, lengths, trace=True)
+        named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
+        return self.frame.border.join_by_name(named)
+
+    def init_carry(self, batch: int) -> JaxCarry:
+        """The carry before the first step, (batch, *size*, *axes*) each."""
+        if not isinstance(batch, int) or batch < 0:
+            raise RunError(f"batch is {batch!r}, expected a number of samples")
+        last = jnp.zeros((batch, *self.size), self.frame.dtype) if self.recurrent else None
+        return self._carry(_first(self.frame, self.parameters_of_neuron, batch), last)
+
+    def _run(self, x: Any, carry: Any, lengths: Any, trace: bool) -> tuple[Sequence, eager_jax.JaxRun]:
+        frame, start, last = self.frame, None, None
+        given = read_inputs(frame, x, lengths)
+        shape = (given.batch, *self.size)
+        if carry is not None:
+            check_carry(carry, frame.digest, (shape, frame.dtype), _described, frame.border.axes_of_carry())
+            start = frame.border.split(carry, frame.border.carry)
+            last = carry[LAST] if self.recurrent else None
+        elif self.recurrent:
+            last = jnp.zeros(shape, frame.dtype)
+        found = _forward(
+            frame, trace, self.parameters_of_neuron, self.weights, given.inputs, start, last, given.lengths
+        )
+        return given, eager_jax.JaxRun(*found)
+
+    def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
+        named = self.frame.border.join(arrays, self.frame.border.carry)
+        return JaxCarry(named if last is None else named | {LAST: last}, self.frame.digest)
+
+    def _require_finite(
+        self, x: Any, carry: Any, lengths: Any, outputs: list[Array], after: list[Array]
+    ) -> list[Array]:
+        """Raise with the first step, lane and state that is not finite; under a trace: later, without them."""
+        bad = jnp.any(jnp.stack([~jnp.isfinite(a).all() for a in (*outputs, *after)]))
+        name = self.neuron.spec.name
+        if isinstance(bad, jax.core.Tracer):
+            where = (
+                f"a value of '{name}' is not finite; a call outside of jit, grad and vmap finds step, lane and state"
+            )
+            return list(eqx.error_if(outputs, bad, where))
+        if not bad:
+            return outputs
+        rows = {n: np.argwhere(~np.isfinite(np.asarray(v))) for n, v in self.trace(x, carry, lengths=lengths).items()}
+        first = {n: b[0].tolist() for n, b in rows.items() if len(b)}
+        if not first:
+            raise RunError(f"a value of '{name}' is not finite")
+        state = min(first, key=lambda n: first[n][0])
+        t, *lane = first[state]
+        raise RunError(f"'{state}' of '{name}' is not finite from step {t} on, lane {tuple(lane)}")
+
+    # life
+
+    def at_dt(self, dt: Any) -> NeuronLayer:
+        """The same parameters at another step: changing dt changes the discretization, never the model.
+
+        Raises:
+            RunError: not a step, or a value lies outside a domain that reads dt.
+        """
+        step = self.neuron.step_length(dt)
+        self.parameters_of_neuron.check(step)
+        return self._with(self.parameters_of_neuron, self.frame.at_dt(step))
+
+    def to_neuron(self) -> Any:
+        """The declaration with the trained values."""
+        return self.neuron.from_spec(trained_spec(self.neuron.spec, self.parameters_of_neuron.numbers()))
+
+    @property
+    def only_output(self) -> OnlyOutput:
+        """This layer for `equinox.nn.Sequential`: returns outputs only, starts afresh in each call."""
+        return OnlyOutput(self)
+
+
+def _stack(rows: list[Any]) -> Array:
+    return jnp.stack(rows, axis=-1)
+
+
+def _described(value: Any) -> tuple:
+    return tuple(value.shape), np.dtype(value.dtype)
+
+
+def _dtype(dtype: Any) -> Any:
+    found = np.dtype(widest() if dtype is None else dtype)
+    if found not in (np.float32, np.float64):
+        raise Unsupported(f"layers compute in float32 or float64, not {found}")
+    if found == np.float64 and widest() != np.float64:
+        raise Unsupported("jax computes in float32 here", hint='jax.config.update("jax_enable_x64", True)')
+    return found
+
+
+def _seed(key: Any) -> list[int]:
+    if key is None:
+        raise RunError("a jax layer needs a key", hint="neuron.jax(size=..., key=jax.random.key(0))")
+    data = jax.random.key_data(key)
+    if isinstance(data, jax.core.Tracer):
+        raise Unsupported(
+            "a layer cannot be built inside jit or vmap", hint="build a list of layers, jax.tree.map(stack) them"
+        )
+    return [int(n) for n in np.ravel(np.asarray(data))]
+
+
+def _prepare(frame: Frame, parameters: Parameters, batch: int) -> tuple[tuple[Array, ...], list[Array]]:
+    """Coefficients and inits: a few numbers per neuron, once per call, in float64 where jax has it."""
+    prologue = eager_jax.jax_program(frame.program).prologue
+    coefficients, inits = prologue(parameters.slots(), jnp.asarray(frame.dt, widest()))
+    shape = (batch, *frame.size)
+    return tuple(jnp.asarray(c, frame.dtype) for c in coefficients), [
+        jnp.broadcast_to(jnp.asarray(v, frame.dtype), shape) for v in inits
+    ]
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _first(frame: Frame, parameters: Parameters, batch: int) -> list[Array]:
+    return _prepare(frame, parameters, batch)[1]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _forward(
+    frame: Frame, trace: bool, parameters: Parameters, weights: RecurrentWeights | None, inputs: list[Array],
+    start: list[Array] | None, last: Array | None, lengths: Array | None,
+) -> tuple[list[Array], list[Array], Array | None, list[Array]]:  # fmt: skip
+    """Compiled once for each program and shape, also where the caller does not jit."""
+    coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
+    drive = None
+    if frame.recurrent and weights is not None and last is not None:
+        names = [n for n, _ in frame.program.outputs]
+        at = frame.program.inputs.index(str(frame.recurrent.input)), names.index(str(frame.recurrent.output))
+        drive = eager_jax.Drive(*at, weights.matrix(), weights.bias, last)
+    carry = inits if start is None else list(start)
+    found = eager_jax.run(frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace)
+    return found.outputs, found.carry, found.last, found.trace
