@@ -28,6 +28,6 @@ class _Printer(StrPrinter):
         return f"{NAMES.get(name, name)}({', '.join(self._print(a) for a in expr.args)})"
 
 
-def show(expr: sp.Expr) -> str:
-    """The text of an expression."""
-    return _Printer().doprint(expr)
+def show(expr: sp.Expr, order: str | None = None) -> str:
+    """The text of an expression; `order` of its terms as sympy names them."""
+    return _Printer({"order": order}).doprint(expr)
