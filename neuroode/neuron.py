@@ -56,9 +56,34 @@ class Neuron:
         """The symbolic system: flows, maps, events with every read resolved in time."""
         return self._system
 
-    def analyse(self) -> Report:
-        """Linear blocks, stability, degenerate sets: facts with their evidence."""
-        return self._report
+    def analyse(
+        self,
+        dt: Any = None,
+        method: str | Mapping[str, str] | None = None,
+        *,
+        brief: bool = False,
+        seed: int = 0,
+    ) -> Report:
+        """What is linear, coupled, stable, resonant: facts with their evidence, boundaries of the step, figures.
+
+        Args:
+            dt: length of a step; None takes the declared one, and leaves figures out where none is declared.
+            method: of the step whose stability is examined; None takes the declared one.
+            brief: only what the flow alone tells: classes, blocks, degenerate sets.
+            seed: of the neurons that are drawn where inits are random.
+
+        Raises:
+            Unsupported: a method that was asked for does not apply.
+        """
+        from neuroode.program.scheme import with_figures, with_step
+
+        if brief:
+            return self._report
+        d = self.discretize(dt, method)
+        report = with_step(self._report, d)
+        if dt is None and self.spec.dt is None and self.system().flows:
+            return report
+        return with_figures(report, d, self.program(dt, method=method), self.step_length(dt), seed)
 
     def discretize(self, dt: Any = None, method: str | Mapping[str, str] | None = None) -> Discretization:
         """The step of each block, with exactness, convergence order and the reason of the choice.
@@ -76,7 +101,7 @@ class Neuron:
         if dt is not None:
             self.step_length(dt)
         chosen = dict(method) if isinstance(method, Mapping) else method
-        return discretize(self.analyse(), unrolled_method(self.spec, chosen))
+        return discretize(self._report, unrolled_method(self.spec, chosen))
 
     def program(
         self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto",
@@ -104,7 +129,7 @@ class Neuron:
         from neuroode.program.schedule import plan
 
         program = build_program(self.discretize(method=method))
-        return replace(program, plan=plan(self.analyse(), schedule))
+        return replace(program, plan=plan(self._report, schedule))
 
     def emit(
         self, target: str, dt: Any = None, *, method: str | None = None, axes: Mapping[str, int] | None = None

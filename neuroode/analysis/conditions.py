@@ -22,6 +22,12 @@ def in_the_half_plane(A: sp.Matrix) -> list[sp.Expr] | None:
     return _decide(A, lambda a: [-_parts(a)[0]], lambda t, d: [-t, d])
 
 
+def on_the_real_axis(A: sp.Matrix, interval: tuple[sp.Expr, sp.Expr], dt: sp.Symbol) -> list[sp.Expr] | None:
+    """Normalised conditions (each >= 0) of lambda dt in an interval, for a triangular matrix with a real diagonal."""
+    low, high = interval
+    return _decide(A, lambda a: [a * dt - low, high - a * dt], lambda t, d: [])
+
+
 def _disc_of_one(a: sp.Expr) -> list[sp.Expr]:
     above, below = sp.fraction(sp.together(a))
     (x, y), (u, v) = _parts(above), _parts(below)

@@ -1,9 +1,9 @@
 """Modes of the linear flows in symbols: eigenvalues, time constants, resonance, damping, resting points, transfer.
 
 A mode e^(lambda t) decays with the time constant -1/Re lambda. One complex state with lambda = a + i w answers
-e^(i W t) with 1/(i W - lambda): gain -1/a at W = w, half-power bandwidth -2 a, quality factor |w|/(-2 a). Two real states
-have the natural frequency w0 = sqrt(det), the damping ratio -tr/(2 w0), the quality factor w0/(-tr), and oscillate
-where det > (tr/2)^2 (any book on linear systems, for example Ogata, Modern Control Engineering, chapter 5).
+e^(i W t) with 1/(i W - lambda): gain -1/a at W = w, half-power bandwidth -2 a, quality factor |w|/(-2 a). Two real
+states have the natural frequency w0 = sqrt(det), the damping ratio -tr/(2 w0), the quality factor w0/(-tr), and
+oscillate where det > (tr/2)^2 (any book on linear systems, for example Ogata, Modern Control Engineering, chapter 5).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def eigenvalues(A: sp.Matrix) -> tuple[sp.Expr, ...] | None:
         return tuple(A.diagonal())
     if A.rows != 2 or sum(map(sp.count_ops, A)) > MAX_OPERATIONS:
         return None
-    half, root = sp.factor(A.trace() / 2), sp.sqrt(sp.factor(sp.expand((A.trace() / 2) ** 2 - A.det())))
+    half, root = sp.factor(A.trace() / 2), sp.sqrt(tidy(sp.expand((A.trace() / 2) ** 2 - A.det())))
     return half + root, half - root
 
 
@@ -57,7 +57,9 @@ def _mode_facts(system: OdeSystem, block: Block, A: sp.Matrix, form: str) -> Ite
     if found is None:
         yield Fact("eigenvalues in numbers only", subject, "proved", f"{A.rows} coupled states have no short formula")
         return
-    yield Fact("eigenvalues" if len(found) > 1 else "eigenvalue", subject, "proved", ", ".join(map(plain, found)) + form)
+    yield Fact(
+        "eigenvalues" if len(found) > 1 else "eigenvalue", subject, "proved", ", ".join(map(plain, found)) + form
+    )
     if A.is_lower or A.is_upper:
         for state, value in zip(block.states, found, strict=True):
             yield from _single(system, state, value)
@@ -84,7 +86,11 @@ def _pair(subject: str, A: sp.Matrix) -> Iterator[Fact]:
     natural = sp.sqrt(det)
     rows = {"natural angular frequency": natural, "damping ratio": -trace / (2 * natural)}
     if trace != 0:
-        rows |= {"quality factor": natural / -trace, "bandwidth": -trace, "time constant while it oscillates": -2 / trace}
+        rows |= {
+            "quality factor": natural / -trace,
+            "bandwidth": -trace,
+            "time constant while it oscillates": -2 / trace,
+        }
     detail = ", ".join(f"{name} {plain(tidy(e))}" for name, e in rows.items())
     yield Fact("second order", subject, "proved", detail)
 
@@ -94,8 +100,8 @@ def _damping(apart: sp.Expr, subject: str) -> tuple[str, str, str, str]:
         return "underdamped, oscillates", subject, "proved", "for all parameters in their domains"
     if apart is sp.false:
         return "overdamped, does not oscillate", subject, "proved", "for all parameters in their domains"
-    e = plain(apart)
-    return "damping", subject, "proved", f"underdamped where {e} > 0, critical where it is 0, overdamped below"
+    e = plain(sp.expand(apart))
+    return "damping regime", subject, "proved", f"underdamped where {e} > 0, critical where it is 0, overdamped below"
 
 
 def _rest_facts(system: OdeSystem, block: Block) -> Iterator[Fact]:
@@ -103,11 +109,13 @@ def _rest_facts(system: OdeSystem, block: Block) -> Iterator[Fact]:
     assert block.A is not None
     assert block.drive is not None
     subject = ", ".join(block.states)
-    A, drive = _still(block.A, system), _still(block.drive, system)
+    A, drive = _still(block.A, system), _still(sampled(system, block.drive), system)
     if len(block.states) > MAX_STATES or A is None or drive is None:
         return
     if sp.simplify(A.det()) == 0:
-        yield Fact("no single resting point", subject, "proved", "the matrix is singular: a constant input is summed up")
+        yield Fact(
+            "no single resting point", subject, "proved", "the matrix is singular: a constant input is summed up"
+        )
         return
     rest = (-A.inv() * drive).applyfunc(lambda e: sp.factor(sp.cancel(e)))
     rows = [f"{s} = {plain(e)}" for s, e in zip(block.states, rest, strict=True)]
@@ -157,7 +165,7 @@ def transfer(system: OdeSystem, block: Block) -> dict[tuple[str, str], sp.Expr] 
     resolvent = (S * sp.eye(n) - A).inv()
     found = {}
     for i in system.spec.inputs:
-        column = _column(system, block, i.name)
+        column = input_column(system, block, i.name)
         if column is not None and not column.is_zero_matrix:
             for state, h in zip(block.states, resolvent * column, strict=True):
                 if h != 0:
@@ -170,11 +178,16 @@ def _rational(h: sp.Expr) -> sp.Expr:
     return sp.factor(above) / sp.collect(sp.expand(below), S)
 
 
-def _column(system: OdeSystem, block: Block, name: str) -> sp.Matrix | None:
+def sampled(system: OdeSystem, drive: sp.Matrix) -> sp.Matrix:
+    """A drive with every ramp as the input that it is a ramp of."""
+    return drive.xreplace({ramp: end for ramp, (_, end) in system.ramps.items()})
+
+
+def input_column(system: OdeSystem, block: Block, name: str) -> sp.Matrix | None:
     """d drive / d input, impulses included; None where the drive is not affine in the input."""
     assert block.drive is not None
-    symbol = system.symbols.get(f"{name}[t]")
-    column = sp.zeros(len(block.states), 1) if symbol is None else block.drive.diff(symbol)
+    drive, symbol = sampled(system, block.drive), system.symbols.get(f"{name}[t]")
+    column = sp.zeros(len(block.states), 1) if symbol is None else drive.diff(symbol)
     for k in system.impulses:
         if k.input == name and k.state in block.states:
             column[block.states.index(k.state)] += k.coefficient

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import sympy as sp
 
+from neuroode.analysis.boundary import Boundary
+from neuroode.analysis.region import StabilityFunction
 from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
+
+if TYPE_CHECKING:
+    from neuroode.analysis.figures import Figures
 
 EVIDENCE = ("proved", "assumed", "sampled")
 
@@ -46,7 +52,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Classes per flow state, blocks in order of dependency, strongly connected sets, facts."""
+    """Classes per flow state, blocks in order of dependency, strongly connected sets, facts.
+
+    `boundaries`: of the step, by block; `regions`: the stability function of each method that has one; `figures`:
+    numbers at one dt. Empty where only the flow was looked at.
+    """
 
     system: OdeSystem
     classes: dict[str, str]
@@ -54,6 +64,9 @@ class Report:
     components: tuple[tuple[str, ...], ...]
     degenerate: tuple[sp.Eq, ...]
     facts: tuple[Fact, ...]
+    boundaries: tuple[Boundary, ...] = ()
+    regions: dict[str, StabilityFunction] = field(default_factory=dict)
+    figures: Figures | None = None
 
     def block_of(self, state: str) -> Block:
         return next(b for b in self.blocks if state in b.states)
@@ -68,11 +81,17 @@ class Report:
             "facts": [
                 {"claim": f.claim, "subject": f.subject, "evidence": f.evidence, "detail": f.detail} for f in self.facts
             ],
+            "boundaries": [b.to_json() for b in self.boundaries],
+            "regions": {m: str(r) for m, r in self.regions.items()},
+            "figures": self.figures.to_json() if self.figures else None,
         }
 
     def __str__(self) -> str:
         rows = [f"block {', '.join(b.states)}: {b.kind}" + _matrices(b) for b in self.blocks]
-        return "\n".join([*rows, *map(str, self.facts)])
+        rows += map(str, self.facts)
+        rows += [f"boundary of {b}" for b in self.boundaries]
+        rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
+        return "\n".join([*rows, *([str(self.figures)] if self.figures else [])])
 
 
 def _matrices(b: Block) -> str:

@@ -85,7 +85,7 @@ def _parameter_row(p: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
 
 def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """What the compiler finds. A construct that this version refuses ends the list with the reason."""
-    steps: list[tuple[str, Callable[[], Any]]] = [("analysis", neuron.analyse)]
+    steps: list[tuple[str, Callable[[], Any]]] = [("analysis", lambda: neuron.analyse(brief=True))]
     steps.append(("discretization", lambda: neuron.discretize(dt=args.dt)))
     if args.plan:
         steps.append(("plan", lambda: neuron.program(dt=args.dt).plan))

@@ -9,6 +9,7 @@ from sympy.utilities.iterables import strongly_connected_components
 
 from neuroode.analysis.boundary import Amplification, Boundary, boundaries
 from neuroode.analysis.linearity import running
+from neuroode.analysis.region import StabilityFunction
 from neuroode.analysis.report import analyse
 from neuroode.analysis.symbols import HELD
 from neuroode.discretize.choose import discretize
@@ -17,6 +18,7 @@ from neuroode.spec.dsl import declare
 from neuroode.system.build import build
 
 Row = dict[str, sp.Expr]
+FUNCTIONS_OF_A = ("exact", "euler", "heun", "rk4", "bilinear")  # one step multiplies by R(A dt)
 
 
 def step_boundaries(d: Discretization) -> tuple[Boundary, ...]:
@@ -32,7 +34,8 @@ def amplifications(d: Discretization) -> tuple[Amplification, ...]:
     for group in strongly_connected_components((list(rows), edges)):
         states = tuple(sorted(group, key=list(rows).index))
         M = sp.Matrix(len(states), len(states), lambda i, j, s=states: rows[s[i]].get(s[j], sp.S.Zero))
-        found.append(Amplification(states, methods[states[0]], M, _rate(d, states)))
+        of_A = _rate(d, states)
+        found.append(Amplification(states, methods[states[0]], M, *(of_A or ())))
     return tuple(sorted(found, key=lambda a: list(rows).index(a.states[0])))
 
 
@@ -56,12 +59,19 @@ def _rows(d: Discretization) -> tuple[dict[str, Row], dict[str, str]]:
 
 def _flow_row(d: Discretization, u: Update, state: str, past: dict[str, sp.Dummy]) -> tuple[sp.Expr, Row]:
     x = running(d.report.system)
-    value = u.values[state]
+    value = whole(u, u.values[state])
     row = {j: a for j, s in x.items() if value.has(s) and (a := sp.diff(value, s)) != 0}
     rest = value.subs(dict.fromkeys(x.values(), 0))
     for s, name in _reads(d, rest, 1):
         row[name] = row.get(name, sp.S.Zero) + sp.diff(rest, s)
     return sp.Add(*[a * past[j] for j, a in row.items()]), row
+
+
+def whole(u: Update, e: sp.Expr) -> sp.Expr:
+    """An expression of an update with its stages written out."""
+    for symbol, stage in reversed(u.stages):
+        e = e.xreplace({symbol: stage}) if e.has(symbol) else e
+    return e
 
 
 def _reads(d: Discretization, e: sp.Expr, lag: int) -> list[tuple[sp.Symbol, str]]:
@@ -107,27 +117,35 @@ def _event(d: Discretization, s: sp.Symbol) -> bool:
     return bool(match and match["name"] in {e.name for e in d.report.system.events})
 
 
-def _rate(d: Discretization, states: tuple[str, ...]) -> sp.Matrix | None:
-    """A of states that one exact update moves."""
-    if not any(u.exact and set(states) <= set(u.states) for u in d.updates):
+def _rate(d: Discretization, states: tuple[str, ...]) -> tuple[sp.Matrix, StabilityFunction] | None:
+    """A of states that one update moves by a function of A dt, and that function."""
+    update = next((u for u in d.updates if set(states) <= set(u.states)), None)
+    if update is None or (update.method not in FUNCTIONS_OF_A and len(states) > 1):
         return None
     block = d.report.block_of(states[0])
     if block.A is None or not set(states) <= set(block.states):
         return None
     at = [block.states.index(s) for s in states]
-    return block.A.extract(at, at)
+    return block.A.extract(at, at), stability_function(update.method)
+
+
+def stability_functions(d: Discretization) -> dict[str, StabilityFunction]:
+    """R of every method that moves linear states by a function of A dt."""
+    return {a.method: a.R for a in amplifications(d) if a.R is not None}
 
 
 @cache
-def stability_function(method: str) -> tuple[sp.Expr, sp.Symbol]:
-    """R(z) and z: one step of dx/dt = lambda x multiplies x by R(lambda dt).
+def stability_function(method: str) -> StabilityFunction:
+    """R(z): one step of dx/dt = lambda x multiplies x by R(lambda dt).
 
     Raises:
         Unsupported: no such method, or one that does not apply to the test equation.
     """
-    spec = declare("test_equation", equations="dx/dt = k*x : complex", parameters={"k": {"value": 1, "type": "complex"}},
-                   outputs="real(x)")  # fmt: skip
-    d = discretize(analyse(build(spec)), method)
+    name = method if not method.startswith("semi_implicit") else "semi_implicit(x)"
+    k_is = {"k": {"value": 1, "type": "complex"}}
+    spec = declare("test_equation", equations="dx/dt = k*x : complex", parameters=k_is, outputs="real(x)")
+    d = discretize(analyse(build(spec)), name)
     z, x = sp.Symbol("z"), running(d.report.system)["x"]
     k, dt = d.report.system.symbols["k"], d.report.system.symbols["dt"]
-    return sp.simplify(sp.diff(d.updates[0].values["x"], x).subs(k, z / dt)), z
+    factor = sp.diff(whole(d.updates[0], d.updates[0].values["x"]), x)
+    return StabilityFunction(sp.simplify(factor.subs(k, z / dt)), z)

@@ -35,12 +35,18 @@ class expm(sp.Function):
 class sigmoid(sp.Function):
     nargs = 1
 
+    def _eval_is_positive(self) -> bool | None:
+        return self.args[0].is_real
+
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return self * (1 - self)
 
 
 class softplus(sp.Function):
     nargs = 1
+
+    def _eval_is_positive(self) -> bool | None:
+        return self.args[0].is_real
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sigmoid(self.args[0])

@@ -1,0 +1,181 @@
+"""A neuron at one step in numbers: joins the symbolic report, the discretization and the program that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuroode.analysis.figures import INSIDE, Figures, Mode, modes
+from neuroode.analysis.modes import mode_facts
+from neuroode.analysis.numbers import at_silence, evaluate, flow_in_numbers
+from neuroode.analysis.response import StateSpace
+from neuroode.analysis.types import Fact, Report
+from neuroode.discretize.amplification import amplifications, stability_functions, step_boundaries
+from neuroode.expr.units import scale_and_dimension
+from neuroode.program.probe import LinearStep, linear_step
+from neuroode.program.values import bounds, in_base, initial_values, slots
+
+if TYPE_CHECKING:
+    from neuroode.analysis.boundary import Amplification
+    from neuroode.discretize.types import Discretization
+    from neuroode.program.types import Program
+    from neuroode.spec.types import NeuronSpec, ParameterDecl
+
+Array = np.ndarray
+NEURONS = 1000  # drawn, where an init draws at all
+POINTS = 2000  # of the domains
+
+
+def with_step(report: Report, d: Discretization) -> Report:
+    """The report with what is known in symbols of the modes, and of the step's boundaries."""
+    facts = (*report.facts, *_left_out(report), *_tied(report), *mode_facts(report))
+    return replace(report, facts=facts, boundaries=step_boundaries(d), regions=stability_functions(d))
+
+
+def _left_out(report: Report) -> list[Fact]:
+    """States without a linear part, said plainly."""
+    names = [s for s, kind in report.classes.items() if kind not in ("linear", "switched")]
+    if not names:
+        return []
+    claim = "no linear part: no eigenvalues, boundaries or responses are given"
+    return [Fact(claim, ", ".join(names), "proved", "their flows are not linear in the states that they read")]
+
+
+def _tied(report: Report) -> list[Fact]:
+    """Flows that read dt: what is said of them as flows holds for one step length."""
+    names = [s for s, e in report.system.flows.items() if "dt" in {x.name for x in e.free_symbols}]
+    claim = "the flow reads dt: as a flow it is another one for each step length"
+    return [Fact(claim, ", ".join(names), "proved")] if names else []
+
+
+def with_figures(report: Report, d: Discretization, program: Program, dt: float, seed: int) -> Report:
+    """The report with numbers at one step; sampled facts where a boundary is not known in symbols, and beside it."""
+    spec = report.system.spec
+    rng = np.random.default_rng(seed)
+    drawn = initial_values(spec, dt, (NEURONS,), rng)
+    drawn = drawn if any(np.ptp(v) > 0 for v in map(np.abs, drawn.values()) if np.size(v)) else _one(spec, drawn)
+    count = max([1, *(np.shape(v)[0] for v in drawn.values() if np.ndim(v))])
+    found = amplifications(d)
+    states = tuple(s for a in found for s in a.states)
+    population = linear_step(program, slots(spec, drawn, (count,)) | {"dt": np.asarray(dt)}, states)
+    everywhere = _domain_points(spec, drawn, dt, rng)
+    domain = linear_step(program, slots(spec, everywhere, (POINTS,)) | {"dt": np.asarray(dt)}, states)
+    rows = tuple(m for a in found for m in _modes(report, a, population, drawn, dt, count))
+    shares = {a.states: (*_inside(report, a, population), *_inside(report, a, domain)) for a in found}
+    middle = {n: np.asarray(_median(v)) for n, v in drawn.items()}
+    flow = flow_in_numbers(report, {n: v[()] for n, v in middle.items()} | {"dt": dt})
+    one = linear_step(program, slots(spec, middle, ()) | {"dt": np.asarray(dt)}, states)
+    unit = (spec.dt.unit if spec.dt else None) or ""
+    seconds = float(scale_and_dimension(unit)[0]) if unit else 1.0
+    step = _state_space(report, one, flow, dt)
+    figures = Figures(dt, unit, seconds, count, drawn, rows, shares, flow, step)
+    return replace(report, figures=figures, facts=(*report.facts, *_sampled(report, figures)))
+
+
+def _one(spec: NeuronSpec, drawn: Mapping[str, Array]) -> dict[str, Array]:
+    """All neurons are equal: the first."""
+    levels = {p.name for p in spec.parameters if {"neuron", "channel"} & set(p.per)}
+    return {n: v[:1] if n in levels else v for n, v in drawn.items()}
+
+
+def _median(v: Array) -> Array:
+    if not np.ndim(v):
+        return v
+    return np.median(v.real, axis=0) + 1j * np.median(v.imag, axis=0) if np.iscomplexobj(v) else np.median(v, axis=0)
+
+
+def _domain_points(
+    spec: NeuronSpec, drawn: Mapping[str, Array], dt: float, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Points of the domains of all trained parameters: even in bounded ones, over two decades each way elsewhere."""
+    base = in_base(spec, {n: _median(v) for n, v in drawn.items()} | {"dt": np.asarray(dt)})
+    return {
+        p.name: _points(p, np.asarray(_median(drawn[p.name])), base, rng) if p.trainable else drawn[p.name]
+        for p in spec.parameters
+    }
+
+
+def _points(p: ParameterDecl, middle: Array, base: Mapping[str, Array], rng: np.random.Generator) -> Array:
+    shape = (POINTS, *np.shape(middle))
+    if p.type == "complex":
+        return middle + (1 + abs(middle)) * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+    low, high = bounds(p, base)
+    if np.isfinite(low) and np.isfinite(high):
+        return low + (high - low) * rng.uniform(1e-9, 1 - 1e-9, shape)
+    if low == 0:
+        return np.where(middle > 0, middle, 1.0) * 10 ** rng.uniform(-2, 2, shape)
+    return np.clip(middle + (1 + abs(middle)) * 3 * rng.normal(size=shape), low, high)
+
+
+def _coordinates(report: Report, a: Amplification) -> tuple[str, ...]:
+    system = report.system
+    return tuple(s + part for s in a.states for part in ((".re", ".im") if system.is_complex(s) else ("",)))
+
+
+def _matrix(report: Report, a: Amplification, step: LinearStep) -> Array:
+    """M of a set of states; a single complex state is one complex number."""
+    M = step.states(_coordinates(report, a))
+    if len(a.states) == 1 and M.shape[-1] == 2:
+        return (M[:, 0, 0] + 1j * M[:, 1, 0])[:, None, None]
+    return M
+
+
+def _inside(report: Report, a: Amplification, step: LinearStep) -> tuple[int, int]:
+    M = _matrix(report, a, step)
+    fine = np.all(np.isfinite(M), axis=(1, 2))
+    largest = np.abs(np.linalg.eigvals(np.where(fine[:, None, None], M, 0))).max(axis=1)
+    return int((fine & (largest <= INSIDE)).sum()), len(M)
+
+
+def _modes(
+    report: Report, a: Amplification, step: LinearStep, drawn: Mapping[str, Array], dt: float, count: int
+) -> list[Mode]:
+    rate, block = None, None if a.method == "map" else report.block_of(a.states[0])
+    if block is not None and block.A is not None and set(a.states) <= set(block.states):
+        at = [block.states.index(s) for s in a.states]
+        values = {n: np.broadcast_to(v, (count,)) for n, v in drawn.items() if np.ndim(v) <= 1} | {"dt": dt}
+        rate = evaluate(at_silence(report.system, block.A.extract(at, at)), values)
+        rate = np.broadcast_to(rate if np.any(rate.imag) else rate.real, (count, len(at), len(at)))
+    M = _matrix(report, a, step)
+    wide = (
+        rate is not None and M.shape[-1] != rate.shape[-1]
+    )  # coupled complex states: conjugates are no modes of theirs
+    return modes(a.states, a.method, None if wide else rate, M, dt)
+
+
+def _state_space(report: Report, step: LinearStep, flow: StateSpace | None, dt: float) -> StateSpace | None:
+    if not step.slots or not step.inputs:
+        return None
+    system = report.system
+    kinds = {i.name: i.kind for i in system.spec.inputs}
+    scale = np.array([dt if kinds[n] != "current" else 1.0 for n in step.inputs])
+    rows: dict[str, tuple[Array, Array]] = {}
+    for s in (s.name for s in system.states if s.name in step.rows and s.name in step.slots):
+        rows[s] = _row(step, s)
+    for s in (s.name for s in system.states if f"{s.name}.re" in step.slots):
+        (c_re, d_re), (c_im, d_im) = _row(step, f"{s}.re"), _row(step, f"{s}.im")
+        rows |= {s: (c_re + 1j * c_im, d_re + 1j * d_im), f"real({s})": (c_re, d_re), f"imag({s})": (c_im, d_im)}
+    for name in (r.removeprefix("output ") for r in (flow.rows if flow else ()) if r.startswith("output ")):
+        if name in step.rows:
+            rows[f"output {name}"] = _row(step, name)
+    C, D = np.array([c for c, _ in rows.values()]), np.array([d for _, d in rows.values()])
+    return StateSpace(step.M[0], step.N[0] * scale, C, D * scale, step.inputs, tuple(rows), dt)
+
+
+def _row(step: LinearStep, name: str) -> tuple[Array, Array]:
+    i = step.rows.index(name)
+    return step.C[0, i], step.D[0, i]
+
+
+def _sampled(report: Report, figures: Figures) -> list[Fact]:
+    facts = []
+    for states, (good, drawn, points, of) in figures.shares.items():
+        who = f"{good} of {drawn} drawn neurons" if drawn > 1 else ("as declared" if good else "not as declared")
+        claim = f"no multiplier outside the unit circle at dt = {figures.dt:g}"
+        trained = any(p.trainable for p in report.system.spec.parameters)
+        facts.append(Fact(claim, ", ".join(states), "sampled",
+                          who + (f", {points} of {of} points of the domains" if trained else "")))  # fmt: skip
+    return facts
