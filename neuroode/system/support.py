@@ -38,7 +38,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("tables over time (per: time)", lambda spec: [p.name for p in spec.parameters if "time" in p.per]),
     ("parameters shared by a network", lambda spec: [p.name for p in spec.parameters if "network" in p.per]),
     ("delay(x, d)", _calls("delay")),
-    ("grad(U, q)", _calls("grad")),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
     ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),

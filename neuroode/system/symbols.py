@@ -11,6 +11,7 @@ import sympy as sp
 from neuroode._errors import LoweringError, Unsupported
 from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
+from neuroode.expr.show import show
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
@@ -177,9 +178,22 @@ class Reader:
             assert isinstance(ref, Ref)
             name = ref.name + "'" * ref.primes
             return self.table.symbol(name, "after") * self.table.scale(name)
+        if node.name == "grad":
+            return self._grad(node)
         if node.name not in FUNCTIONS:
             raise Unsupported(f"function '{node.name}' is not lowered yet")
         return FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
+
+    def _grad(self, node: Call) -> sp.Expr:
+        """The derivative of a definition in a state as it is read here, everything else held."""
+        potential, read = self.expr(node.args[0]), self.expr(node.args[1])
+        (state,) = read.free_symbols
+        if state.name.partition("[")[0] in self.table.complex or potential.has(sp.I):
+            raise Unsupported(f"'{show(node)}': derivatives of potentials over complex states are not lowered yet")
+        slope = sp.diff(potential, state) * state / read
+        if slope.has(sp.Derivative, sp.Subs):
+            raise Unsupported(f"'{show(node)}' has no derivative in closed form", hint="write the derivative yourself")
+        return slope
 
     def _read(self, node: Ref) -> sp.Expr:
         name = node.name + "'" * node.primes

@@ -7,7 +7,7 @@ import pytest
 import torch
 from references import distance, neuron, slots, torch_run
 from timing_cases import DT, RNG, SPIKES, A, G, T, X
-from timing_of_time import CASES
+from timing_of_potentials import CASES
 
 from neuroode.program import interpret
 
@@ -19,7 +19,7 @@ def test_reads(name: str) -> None:
     found = n.simulate(x.reshape(-1, 1, 1), DT) if n.spec.inputs else n.simulate(steps=T, dt=DT)
     rows = list(loop())
     for key in rows[0]:
-        assert distance(found[key].ravel(), [row[key] for row in rows]) <= 1e-12, key
+        assert distance(found[key].ravel(), np.ravel([row[key] for row in rows])) <= 1e-12, key
 
 
 @pytest.mark.parametrize("name", CASES)
