@@ -26,15 +26,16 @@ def test_a_potential_with_units() -> None:
         assert np.allclose(found, 2 * scale * np.exp(-0.125 * np.arange(1, 4)), rtol=1e-13)
 
 
-FUNCTIONS = ["exp(q)*tanh(2*q)", "softplus(q) + sigmoid(q)^2", "max(q, 0.1)*q^3 + min(q, 2)", "abs(q)^3",
-             "erf(q)/(1 + q^2)", "exprel(q)*q", "q^2.5", "clip(q, 0, 2)^2", "where(q > 0.2, q^2, q^3)", "relu(q)^2*log(1 + q)"]  # fmt: skip
+FUNCTIONS = [
+    "exp(q)*tanh(2*q)", "softplus(q) + sigmoid(q)^2", "max(q, 0.1)*q^3 + min(q, 2)", "abs(q)^3", "erf(q)/(1 + q^2)",
+    "exprel(q)*q", "q^2.5", "clip(q, 0, 2)^2", "where(q > 0.2, q^2, q^3)", "relu(q)^2*log(1 + q)",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", FUNCTIONS)
 def test_slopes_of_functions(text: str) -> None:
-    n = neuron(
-        f"inputs: {{I: current}}\nequations: |\n  U = {text}\n  q[t] = I\n  r[t] = grad(U, q)\noutputs: {{r: r, U: U}}\n"
-    )
+    lines = f"  U = {text}\n  q[t] = I\n  r[t] = grad(U, q)\n"
+    n = neuron("equations: |\n" + lines + "outputs: {r: r, U: U}\n")
     at = np.array([0.3, 0.7, 1.3])
 
     def potential(h: float) -> np.ndarray:
