@@ -7,7 +7,7 @@ The one of the epoch before is kept beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +48,23 @@ def save(path: Path, recipe: Mapping[str, Any], epoch: int, content: bytes) -> N
 def _keep(path: Path) -> None:
     if path.exists():
         path.replace(previous(path))
+
+
+def begin(path: Path, recipe: Mapping[str, Any], resume: bool, say: Callable[[str], None]) -> Found | None:
+    """What a run starts from: nothing, or the newest whole checkpoint. `say` gets a line about what is unusual.
+
+    Raises:
+        RunError: as `read`.
+    """
+    if not resume:
+        clear(path)
+        return None
+    found = read(path, recipe)
+    if found is None:
+        say(f"{path} does not exist yet: starting from the beginning")
+    elif found.damaged:
+        say(f"{found.damaged}: going on after epoch {found.epoch}, from {previous(path)}")
+    return found
 
 
 def clear(path: Path) -> None:

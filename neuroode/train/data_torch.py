@@ -23,3 +23,40 @@ class Data:
     def batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for which in order.split(size):
             yield self.x.index_select(1, which), self.y[which]
+
+
+class Batches:
+    """The training set in an order of its own each epoch.
+
+    The order depends on the seed and the number of the epoch alone, so that a resumed run sees the same one.
+    """
+
+    def __init__(self, data: Data, size: int, seed: int) -> None:
+        self.data, self.size, self.seed, self.epoch = data, size, seed, 0
+        self.sampler = self  # where the trainer looks for `set_epoch`
+        self._restart()
+
+    def _restart(self) -> None:
+        self._generator, self._drawn = torch.Generator().manual_seed(self.seed), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch; they count from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.data) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from self.data.batches(self.order(self.epoch), self.size)
+
+    def order(self, epoch: int) -> Tensor:
+        """The permutation of an epoch: the one after `epoch` others."""
+        if epoch < self._drawn:
+            self._restart()
+        while self._drawn < epoch:
+            self._permutation()
+        return self._permutation()
+
+    def _permutation(self) -> Tensor:
+        self._drawn += 1
+        return torch.randperm(len(self.data), generator=self._generator)

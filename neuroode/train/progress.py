@@ -27,6 +27,10 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
+    def say(self, text: str) -> None:
+        """A line about something unusual, also where progress is not wanted."""
+        print(f"{self.label}: {text}", file=sys.stderr, flush=True)
+
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from neuroode.train import tasks
-from neuroode.train.loop_torch import Trainer
+from neuroode.train.loop_torch import Run
 from neuroode.train.plan import Plan, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
@@ -27,9 +27,9 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
         _threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
         torch.random.fork_rng(devices=[]),
     ):
-        trainer = Trainer(task, neuron, load("li"), settings, seed)
+        run = Run(task, neuron, load("li"), settings, seed)
         with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
-            return trainer.run(tell, plan.checkpoint(seed), plan.resume)
+            return run.train(tell, plan.checkpoint(seed), plan.resume, tell.say)
 
 
 @contextmanager

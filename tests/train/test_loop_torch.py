@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 import neuroode as no
 from neuroode._errors import NeuroodeError, RunError, Unsupported
 from neuroode.train import Settings
-from neuroode.train.loop_torch import Trainer
+from neuroode.train.data_torch import Batches, Data
+from neuroode.train.loop_torch import Run
 from neuroode.train.network_torch import Network
 from neuroode.train.options import recommended
 from neuroode.train.results import Epoch, SeedResult, pick
@@ -21,8 +23,8 @@ from neuroode.train.tasks import Task
 SMALL = replace(recommended("digits", "brf"), size=12, epochs=3)
 
 
-def trainer(task: Task, settings: Settings = SMALL, neuron: str = "brf", seed: int = 0) -> Trainer:
-    return Trainer(task, no.load(neuron), no.load("li"), settings, seed)
+def run(task: Task, settings: Settings = SMALL, neuron: str = "brf", seed: int = 0) -> Run:
+    return Run(task, no.load(neuron), no.load("li"), settings, seed)
 
 
 def silent(_: Epoch) -> None:
@@ -51,7 +53,7 @@ def test_initial_weights_are_xavier_of_one_matrix() -> None:
 
 def test_two_epochs_learn(digits: Task) -> None:
     recipe = replace(recommended("digits", "brf"), size=32, epochs=2)
-    result = trainer(digits, recipe).run(silent)
+    result = run(digits, recipe).train(silent)
     assert [e.epoch for e in result.epochs] == [0, 1, 2]
     assert result.epochs[2].val_score > result.epochs[0].val_score + 10
     assert result.picked == 2
@@ -61,7 +63,7 @@ def test_two_epochs_learn(digits: Task) -> None:
 
 
 def test_a_seed_gives_the_same_run_again(few: Task) -> None:
-    first, again, other = (trainer(few, seed=seed).run(silent) for seed in (0, 0, 1))
+    first, again, other = (run(few, seed=seed).train(silent) for seed in (0, 0, 1))
     assert [replace(e, seconds=0) for e in first.epochs] == [replace(e, seconds=0) for e in again.epochs]
     assert first.test_loss != other.test_loss
 
@@ -80,15 +82,15 @@ def stop_at(number: int) -> object:
 
 def test_a_resumed_run_is_the_same_to_the_last_bit(few: Task, tmp_path: Path) -> None:
     path = tmp_path / "seed0.ckpt"
-    whole = trainer(few)
-    whole_result = whole.run(silent)
+    whole = run(few)
+    whole_result = whole.train(silent)
     with pytest.raises(Stop):
-        trainer(few).run(stop_at(2), path)
+        run(few).train(stop_at(2), path)
     torch.manual_seed(99)  # where the interrupted process stood does not matter
-    rest = trainer(few)
+    rest = run(few)
     told: list[int] = []
-    result = rest.run(lambda e: told.append(e.epoch), path, resume=True)
-    assert told == [2, 3]
+    result = rest.train(lambda e: told.append(e.epoch), path, resume=True)
+    assert told == [3]
     for (name, a), b in zip(whole.network.state_dict().items(), rest.network.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert _moments(whole) == _moments(rest)
@@ -97,14 +99,14 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(few: Task, tmp_path: Path) ->
     assert np.array_equal(result.resonators.omega_start, whole_result.resonators.omega_start)
 
 
-def _moments(one: Trainer) -> list[list[float]]:
-    return [state["exp_avg_sq"].flatten().tolist() for state in one.adam.state.values()]
+def _moments(one: Run) -> list[list[float]]:
+    return [state["exp_avg_sq"].flatten().tolist() for state in one.module.adam.state.values()]
 
 
 def test_a_finished_run_is_only_read(few: Task, tmp_path: Path) -> None:
     path = tmp_path / "seed0.ckpt"
-    first = trainer(few).run(silent, path)
-    again = trainer(few).run(stop_at(0), path, resume=True)
+    first = run(few).train(silent, path)
+    again = run(few).train(stop_at(0), path, resume=True)
     assert isinstance(again, SeedResult)
     assert again.epochs == first.epochs
     assert sorted(f.name for f in tmp_path.iterdir()) == ["seed0.ckpt", "seed0.previous.ckpt"]
@@ -112,58 +114,136 @@ def test_a_finished_run_is_only_read(few: Task, tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused(few: Task, tmp_path: Path) -> None:
     path = tmp_path / "seed0.ckpt"
-    trainer(few, replace(SMALL, epochs=0)).run(silent, path)
-    with pytest.raises(RunError, match=r"other values of epochs \(0 there, 3 here\), lr \(0.1 there, 0.05 here\)"):
-        trainer(few, replace(SMALL, lr=0.05)).run(silent, path, resume=True)
+    run(few, replace(SMALL, epochs=1)).train(silent, path)
+    with pytest.raises(RunError, match=r"other values of epochs \(1 there, 3 here\), lr \(0.1 there, 0.05 here\)"):
+        run(few, replace(SMALL, lr=0.05)).train(silent, path, resume=True)
     path.write_bytes(b"half a file")
     with pytest.raises(RunError, match="is not a checkpoint of neuroode"):
-        trainer(few).run(silent, path, resume=True)
+        run(few).train(silent, path, resume=True)
+
+
+def test_from_a_damaged_checkpoint_the_one_before_goes_on(few: Task, tmp_path: Path) -> None:
+    path, said = tmp_path / "seed0.ckpt", []
+    whole = run(few)
+    whole.train(silent, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    rest, told = run(few), []
+    rest.train(lambda e: told.append(e.epoch), path, resume=True, warn=said.append)
+    assert told == [3]
+    assert len(said) == 1
+    assert "seed0.ckpt is damaged: " in said[0]
+    assert said[0].endswith(f"going on after epoch 2, from {tmp_path / 'seed0.previous.ckpt'}")
+    assert _same(whole, rest)
+
+
+def _same(one: Run, other: Run) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_no_epochs_only_evaluate(few: Task) -> None:
+    result = run(few, replace(SMALL, epochs=0)).train(silent)
+    assert [e.epoch for e in result.epochs] == [0]
+    assert all(np.array_equal(t.start, t.end) for t in result.trained)
+
+
+def test_the_trainer_is_silent(few: Task, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    run(few, replace(SMALL, epochs=1)).train(silent)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_ctrl_c_is_an_interrupt(few: Task) -> None:
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch:
+            raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(few).train(interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(few: Task) -> None:
+    batches = Batches(Data(few.train_x, few.train_y), 32, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    expected = [torch.randperm(96, generator=generator) for _ in range(4)]
+    for number in (0, 1, 3, 2, 2, 0):
+        batches.set_epoch(number)
+        assert torch.equal(torch.cat([y for _, y in batches]), batches.data.y[expected[number]])
+    assert len(batches) == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(few: Task) -> None:
-    one = trainer(few)
+    one = run(few)
     with torch.no_grad():
         one.network.out.weight[0, 0] = torch.inf
+    with pytest.raises(RunError, match=r"the evaluation after epoch 0 is not finite \(seed 0\)"):
+        one.train(silent)
+    one.module.epochs.append(EVALUATED)
     with pytest.raises(RunError, match=r"the loss is nan in epoch 1, batch 1 \(seed 0\)\nhint: lower --lr"):
-        one.step(*next(one.train.batches(torch.arange(32), 32)), "epoch 1, batch 1")
+        one._fit(silent, None, None)
 
 
-def test_an_update_whose_gradient_overflows_is_left_out_and_counted(few: Task) -> None:
-    one = trainer(few)
+def test_updates_whose_gradient_overflows_are_left_out(few: Task) -> None:
+    one = run(few)
     one.network.into.weight.register_hook(lambda gradient: gradient * torch.inf)
     before = {k: v.clone() for k, v in one.network.state_dict().items()}
-    one.step(*next(one.train.batches(torch.arange(32), 32)))
-    assert one.skipped == 1
-    assert all(torch.equal(v, before[k]) for k, v in one.network.state_dict().items())
     with pytest.raises(RunError, match=r"no update of epoch 1 had a finite gradient \(seed 0\)"):
-        one.run(silent)
+        one.train(silent)
+    assert one.module.skipped == 3
+    assert all(torch.equal(v, before[k]) for k, v in one.network.state_dict().items())
+
+
+def test_an_update_that_is_left_out_is_counted(few: Task) -> None:
+    one, calls = run(few, replace(SMALL, epochs=1)), []
+
+    def sometimes(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * (torch.inf if len(calls) == 2 else 1)
+
+    one.network.into.weight.register_hook(sometimes)
+    assert one.train(silent).epochs[1].skipped == 1
 
 
 def test_the_gradient_is_clipped(few: Task) -> None:
-    one = trainer(few, replace(SMALL, clip=1e-3))
-    x, y = next(one.train.batches(torch.arange(32), 32))
-    one.step(x, y)
-    norm = torch.stack([p.grad.norm() for p in one.parameters]).norm()
-    assert norm <= 1.001e-3
+    one = run(few, replace(SMALL, clip=1e-3, epochs=1))
+    one.train(silent)
+    norm = torch.stack([p.grad.norm() for p in one.module.trained]).norm()
+    assert 0 < norm <= 1.001e-3
 
 
 def test_a_graded_neuron_is_not_recurrent_and_has_no_rate(few: Task) -> None:
     recipe = replace(recommended("digits", "li"), size=8, epochs=1)
-    one = trainer(few, recipe, "li")
-    result = one.run(silent)
+    one = run(few, recipe, "li")
+    result = one.train(silent)
     assert not one.network.recurrent
     assert result.epochs[-1].rate is None
     assert result.resonators is None
 
 
-def test_the_epoch_of_least_validation_loss_counts() -> None:
-    def epoch(number: int, val: float) -> Epoch:
-        return Epoch(
-            epoch=number, lr=None, train_loss=None, train_score=None, val_loss=val, val_score=50, rate=None, seconds=0,
-        )  # fmt: skip
+def epoch(number: int, val: float) -> Epoch:
+    return Epoch(
+        epoch=number, lr=None, train_loss=None, train_score=None, val_loss=val, val_score=50, rate=None, seconds=0,
+    )  # fmt: skip
 
+
+EVALUATED = epoch(0, 1.0)
+
+
+def test_the_epoch_of_least_validation_loss_counts() -> None:
     assert pick([epoch(0, 3), epoch(1, 1), epoch(2, 2)]) == 1
     assert pick([epoch(0, 1), epoch(1, 1)]) == 0
+
+
+def test_the_test_set_is_measured_once_with_the_picked_parameters(few: Task) -> None:
+    one = run(few)
+    result = one.train(silent)
+    losses = [e.val_loss for e in result.epochs]
+    assert result.picked == int(np.argmin(losses))
+    again = one.module.evaluate(one.module.val_data)
+    assert again.loss == losses[result.picked]
+    assert result.test_loss == one.module.evaluate(one.test_data).loss
 
 
 def test_a_neuron_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -182,7 +262,7 @@ def test_a_neuron_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_the_input_is_scaled_to_what_the_neurons_answer_to(few: Task, scale: float) -> None:
     loud = replace(few, train_x=few.train_x * np.float32(scale))
-    network = trainer(loud, replace(recommended("digits", "default"), size=20), "lif").network
+    network = run(loud, replace(recommended("digits", "default"), size=20), "lif").network
     x = torch.from_numpy(loud.train_x[:32].swapaxes(0, 1).copy())
     with torch.no_grad():
         rate = float(network.both(x)[1].mean())

@@ -11,7 +11,7 @@ import pytest
 
 import neuroode as no
 from neuroode.train import Outcome, Plan, report, shape
-from neuroode.train.loop_torch import Trainer
+from neuroode.train.loop_torch import Run
 from neuroode.train.options import recommended
 from neuroode.train.results import SeedResult
 from neuroode.train.tasks import Task
@@ -23,7 +23,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def outcome(task: Task, neuron: str, out: Path | None, seeds: tuple[int, ...] = (0,)) -> Outcome:
     settings = replace(recommended("digits", neuron), size=10, epochs=1)
     declared = no.load(neuron)
-    results = tuple(Trainer(task, declared, no.load("li"), settings, s).run(lambda _: None) for s in seeds)
+    results = tuple(Run(task, declared, no.load("li"), settings, s).train(lambda _: None) for s in seeds)
     plan = Plan(task="digits", neuron=neuron, seeds=seeds, out=out)
     return Outcome(plan=plan, neuron=declared, settings=settings, task=task, results=results, wall=1.0)
 
