@@ -191,7 +191,7 @@ class Neuron:
         """
         from neuroode.program.interpret import run
         from neuroode.program.pack import groups, packed_by_name, unpacked
-        from neuroode.program.values import interpreter_parameters, joined
+        from neuroode.program.values import initial_values, joined, slots, tables
 
         if axes:
             other = self.with_axes(axes)
@@ -199,7 +199,8 @@ class Neuron:
                 x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed
             )
         program = self.program(dt, method=method)
-        found = groups(program.inputs)
+        declared = [n for n in program.inputs if n not in program.tables]
+        found = groups(declared)
         x = self._clocked(program, x, steps, batch, size)
         given = x if isinstance(x, Mapping) else {found[0].name: x}
         names = ", ".join(g.name for g in found)
@@ -213,8 +214,11 @@ class Neuron:
                     f"input '{g.name}' is {arrays[g.name].shape}, '{found[0].name}' is "
                     f"{arrays[found[0].name].shape}; they must agree"
                 )
-        inputs = dict(zip(program.inputs, unpacked(arrays, found), strict=True))
-        values = interpreter_parameters(self.spec, self.step_length(dt), shape[2:], seed, parameters or {})
+        step, rng = self.step_length(dt), np.random.default_rng(seed)
+        start = initial_values(self.spec, step, shape[2:], rng, parameters or {})
+        values = slots(self.spec, start, shape[2:]) | {"dt": np.asarray(step)}
+        inputs = dict(zip(declared, unpacked(arrays, found), strict=True))
+        inputs |= tables(self.spec, start, shape[2:], shape[0])
         return packed_by_name(joined(run(program, values, inputs).trace), partial(np.stack, axis=-1))
 
     def _clocked(self, program: Program, x: Any, steps: Any, batch: Any, size: Any) -> Any:
@@ -224,7 +228,7 @@ class Neuron:
         from neuroode.program.types import CLOCK
 
         name = self.spec.name
-        if program.inputs != (CLOCK,):
+        if CLOCK not in program.inputs:
             refuse_clock(name, [i.name for i in self.spec.inputs], x, steps, batch)
             return x
         return np.zeros(clock_shape(name, x, steps, 1 if batch is None else batch, layer_size(size)))

@@ -13,7 +13,7 @@ from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
 from neuroode.spec.to_tree import equation_text
 from neuroode.spec.types import NeuronSpec, ParameterDecl
-from neuroode.system.indices import axis_sizes, element_values
+from neuroode.system.indices import axis_sizes, element_values, is_table
 
 HEADER = '''"""{title}
 
@@ -140,6 +140,8 @@ def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
     if spec.axes:
         sizes = ", ".join(f"{name} of {n}" for name, n in axis_sizes(spec).items())
         text += f"\n\nAxes: {sizes}. Every element is an array of its own: x__0_1 is x[0, 1]."
+    if any(map(is_table, spec.parameters)):
+        text += "\n\nTables over time are inputs here: one row a step."
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
 
 
@@ -155,7 +157,7 @@ def _transforms() -> str:
 
 def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
     """Names, parameters, inputs and reference values as literals."""
-    parameters = {k: v for p in spec.parameters for k, v in _parameter(spec, p, found, dt)}
+    parameters = {k: v for p in spec.parameters if not is_table(p) for k, v in _parameter(spec, p, found, dt)}
     lines = [f"    {json.dumps(k)}: {v!r}," for k, v in parameters.items()]
     rows = [f"    {row!r}," for row in found.rows]
     inputs = [f"    {json.dumps(n)}: {x.tolist()!r}," for n, x in found.inputs.items()]

@@ -20,6 +20,7 @@ from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names
 from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.stack_torch import OnlyOutput
+from neuroode.nn.tables_torch import with_tables
 from neuroode.program.types import Program
 from neuroode.program.values import joined
 
@@ -139,12 +140,13 @@ class NeuronLayer(torch.nn.Module):
             _make_ready(*self._key())
         given = read_inputs(self, x, lengths, steps, batch)
         coefficients, start, last = self._prepare(given, carry)
+        full = with_tables(self, given, None if carry is None else start)
         kernel = self._kernel()
         if kernel is None:
-            found = self._run_eager(given, coefficients, start, last)
+            found = self._run_eager(full, coefficients, start, last)
             outputs, after, last = found.outputs, found.carry, found.last
         else:
-            outputs, after, last = self._run_native(kernel, given, coefficients, start, last)
+            outputs, after, last = self._run_native(kernel, full, coefficients, start, last)
         if self.check_finite:
             self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
@@ -158,7 +160,8 @@ class NeuronLayer(torch.nn.Module):
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         coefficients, start, last = self._prepare(given, carry)
-        found = self._run_eager(given, coefficients, start, last, trace=True)
+        full = with_tables(self, given, None if carry is None else start)
+        found = self._run_eager(full, coefficients, start, last, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
         return self._border.join_by_name(named)
 

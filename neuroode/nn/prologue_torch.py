@@ -14,7 +14,8 @@ from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.prologue import TRANSFORMS, Plan
 from neuroode.program.types import Program
 from neuroode.program.values import transform_name
-from neuroode.system.indices import axes_of, element_name, element_values, indices
+from neuroode.spec.types import ParameterDecl
+from neuroode.system.indices import axes_of, element_name, element_values, indices, is_table
 
 Tensor = torch.Tensor
 _plans: dict[str, Plan] = {}
@@ -37,7 +38,7 @@ def prologue(
     program: Program, parameters: Parameters, dt: float, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Coefficients and inits in the layer's dtype, computed in float64."""
-    trained = [parameters.stored(p) for p in parameters.spec.parameters if p.trainable]
+    trained = [parameters.stored(p) for p in _trained(parameters)]
     plan = plan_of(program)
     rows = _Prologue.apply(plan, parameters, dt, dtype, *trained)
     return list(rows[: len(plan.coefficients)]), list(rows[len(plan.coefficients) :])
@@ -60,17 +61,21 @@ class _Prologue(torch.autograd.Function):
             if g is not None:
                 cotangents[name] = cotangents.get(name, 0.0) + g.detach().numpy().astype(np.float64)
         found = ctx.plan.reverse(ctx.env, cotangents)
-        rows = [p for p in ctx.parameters.spec.parameters if p.trainable]
+        rows = _trained(ctx.parameters)
         sizes = ctx.parameters.sizes
         trained = [_gradient(p, raw, found, ctx.slopes, sizes) for p, raw in zip(rows, ctx.trained, strict=True)]
         return None, None, None, None, *once(trained, (*ctx.trained, *grads))
+
+
+def _trained(parameters: Parameters) -> list[ParameterDecl]:
+    return [p for p in parameters.spec.parameters if p.trainable and not is_table(p)]
 
 
 def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values by slot name and slopes of the transforms by parameter name."""
     values: dict[str, Any] = {}
     slopes: dict[str, Any] = {}
-    for p in parameters.spec.parameters:
+    for p in (p for p in parameters.spec.parameters if not is_table(p)):
         raw = parameters.stored(p).detach().numpy().astype(np.float64)
         if p.type != "complex" and p.trainable:
             kind = transform_name(p)

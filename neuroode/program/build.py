@@ -298,6 +298,8 @@ class _Step:
         outputs = [(name, self.lowering.real(e)) for name, e in system.outputs]
         after = {s.name: self._value(f"after({s.name})") for s in system.states}
         trace = self._trace(after)
+        if system.tables:
+            self._value("step")  # the carry counts steps
         next_values = self._next(after)
         for s in system.states:  # the carry holds every state, read or not
             for part, init in zip(self._parts(s.name), self._init(s.name), strict=True):
@@ -345,6 +347,12 @@ class _Step:
             rows |= dict(zip([f"{p}[t-{k}]" for p in self._parts(name)], values, strict=False))
         return rows
 
+    def _inputs(self) -> tuple[str, ...]:
+        """Declared inputs, or the clock, then tables over time."""
+        tables = self.system.tables
+        declared = tuple(n for n in self.system.inputs if n not in tables)
+        return (declared or (CLOCK,)) + tables
+
     def _assemble(
         self, outputs: list[tuple[str, str]], trace: list[tuple[str, str]], next_values: dict[str, str],
         carry: tuple[CarrySlot, ...], b: Builder,
@@ -365,7 +373,8 @@ class _Step:
         prologue_live = live(prologue, [*coefficients, *(s.init for s in carry)])
         return Program(
             name=self.system.spec.name,
-            inputs=self.system.inputs or (CLOCK,),
+            inputs=self._inputs(),
+            tables=self.system.tables,
             parameters=tuple(self.parameters),
             carry=carry,
             prologue=prologue_live,

@@ -124,7 +124,8 @@ class Program:
     """One step of one neuron, and what surrounds it.
 
     Attributes:
-        inputs: names of inputs, in order; the body reads `x.NAME`.
+        inputs: names of inputs, in order, tables last; the body reads `x.NAME`.
+        tables: those of the inputs that are parameters over time: row `step` of each, (T, *level*) for all samples.
         outputs: (name, value) that the layer returns, in order.
         next: (carry name, value) for every slot of `carry`, in that order.
         trace: (name, value) recorded by `trace`: after(x) of each state part, events, definitions.
@@ -142,6 +143,7 @@ class Program:
     outputs: tuple[tuple[str, str], ...]
     next: tuple[tuple[str, str], ...]
     trace: tuple[tuple[str, str], ...]
+    tables: tuple[str, ...] = ()
     digest: str = ""
     plan: Plan = field(default=Plan(), compare=False, repr=False)
 

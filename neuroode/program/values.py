@@ -16,11 +16,12 @@ from neuroode.spec.quantities import literal
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
 from neuroode.system.axes import unrolled_parameters
-from neuroode.system.indices import axes_of, axis_sizes, element_values
+from neuroode.system.indices import axes_of, axis_sizes, element_values, is_table, table_values
 
 Array = np.ndarray
 DRAWS = ("uniform", "normal", "log_uniform", "log_normal")
 RETRIES = 1000
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]  # *size*, and what one element of a parameter has
 
 
 #: domain -> transform, where none is declared
@@ -85,9 +86,13 @@ def level_shape(decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def shape_of(spec: NeuronSpec, decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a parameter: (*level*, *axes*)."""
+    """Shape of a parameter: (*level*, *axes*, time)."""
     sizes = axis_sizes(spec)
-    return (*level_shape(decl, size), *(sizes[a] for a in axes_of(decl)))
+    return (*level_shape(decl, size), *(sizes[a] for a in axes_of(decl)), *_time(spec, decl))
+
+
+def _time(spec: NeuronSpec, decl: ParameterDecl) -> tuple[int, ...]:
+    return (spec.horizon,) if is_table(decl) and spec.horizon is not None else ()
 
 
 def spread(value: Array, decl: ParameterDecl, size: tuple[int, ...]) -> Array:
@@ -136,7 +141,7 @@ def initial_values(
             if p.name in given and p.name in fixed:
                 refuse_change(p, _declared(spec, p, elements, base, size, rng), found)
             values[p.name] = found
-            parts = element_values(p, sizes, found)
+            parts = {} if is_table(p) else element_values(p, sizes, found)  # nothing else reads a table
             base |= in_base(spec, {p.name: found}) | {n: v * _scale(p.unit) if p.unit else v for n, v in parts.items()}
         waiting = [p for p in waiting if p not in ready]
     return {k: v for k, v in values.items() if k != "dt"}
@@ -213,33 +218,36 @@ def _declared(
     if p.init is None and isinstance(p.value, tuple):
         return fit(spec, p, np.asarray(_literal(p, p.value, base), complex if p.type == "complex" else float), size)
     levels = [q for rows in elements.values() for q in rows if q.name in base]
-    rows = [_element(p, each, base, levels, size, rng) for each in elements[p.name]]
-    return np.stack(rows, axis=-1).reshape(shape_of(spec, p, size))
+    lanes, time = level_shape(p, size), _time(spec, p)
+    if time:
+        base = {n: v[..., None] if np.ndim(v) else v for n, v in base.items()}
+    rows = [_element(p, each, base, levels, (size, (*lanes, *time)), rng) for each in elements[p.name]]
+    return np.stack(rows, axis=len(lanes)).reshape(shape_of(spec, p, size))
 
 
 def _element(
-    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], size: tuple[int, ...],
+    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], shapes: Shapes,
     rng: np.random.Generator,
 ) -> Array:  # fmt: skip
     """One element of `p`; draws outside the domain are drawn again."""
-    drawn = _drawn(p, each, base, levels, size, rng)
+    drawn = _drawn(p, each, base, levels, shapes, rng)
     if each.init is None or not any(isinstance(n, Call) and n.name in DRAWS for n in walk(each.init)):
         return drawn
     for _ in range(RETRIES):
         bad = ~inside(each, drawn, base)
         if not bad.any():
             return drawn
-        drawn = np.where(bad, _drawn(p, each, base, levels, size, rng), drawn)
+        drawn = np.where(bad, _drawn(p, each, base, levels, shapes, rng), drawn)
     raise SpecError(f"parameter '{p.name}': {RETRIES} draws in a row fall outside its domain {p.domain}", place=p.place)
 
 
 def _drawn(
-    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], size: tuple[int, ...],
+    p: ParameterDecl, each: ParameterDecl, base: Mapping[str, Any], levels: list[ParameterDecl], shapes: Shapes,
     rng: np.random.Generator,
 ) -> Array:  # fmt: skip
     """The value or init of one element for every lane of its level."""
     node = each.value if each.init is None else each.init
-    shape = level_shape(p, size)
+    size, shape = shapes
     if "neuron" in p.per:  # what varies by channel lies along the first axis of the lanes
         base = {**base, **{q.name: spread(base[q.name], q, size) for q in levels}}
     try:
@@ -304,7 +312,8 @@ def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) ->
     rows: dict[str, Any] = {}
     sizes = axis_sizes(spec)
     for p in spec.parameters:
-        for name, part in element_values(p, sizes, np.asarray(values[p.name])).items():
+        parts = {} if is_table(p) else element_values(p, sizes, np.asarray(values[p.name]))
+        for name, part in parts.items():
             value = spread(part, p, size)
             rows |= (
                 {f"p.{name}.re": value.real, f"p.{name}.im": value.imag}
@@ -314,12 +323,35 @@ def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) ->
     return rows
 
 
-def interpreter_parameters(
-    spec: NeuronSpec, dt: float, size: tuple[int, ...], seed: int, given: Mapping[str, Any]
-) -> dict[str, Array]:
-    """What the interpreter wants: every slot of the program, and dt."""
-    values = initial_values(spec, dt, size, np.random.default_rng(seed), given)
-    return slots(spec, values, size) | {"dt": np.asarray(dt)}
+def tables(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...], steps: int) -> dict[str, Array]:
+    """The first rows of the tables over time by input name of a program, (T, 1, *size*).
+
+    Raises:
+        RunError: more steps than the horizon.
+    """
+    check_horizon(spec, steps)
+    rows: dict[str, Array] = {}
+    for p in spec.parameters:
+        found = table_values(p, axis_sizes(spec), np.asarray(values[p.name])) if is_table(p) else {}
+        for name, value in found.items():
+            by_step = np.moveaxis(value, -1, 0)[:steps]
+            shape = (steps, 1, *(size if "neuron" in p.per else _beside(p, size)))
+            rows[name] = by_step.reshape(shape)
+    return rows
+
+
+def _beside(p: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that broadcasts against *size*."""
+    return (*(size[:1] if "channel" in p.per else (1,)), *([1] * (len(size) - 1)))
+
+
+def check_horizon(spec: NeuronSpec, steps: int) -> None:
+    """Raise RunError where a run reaches beyond the tables over time."""
+    if spec.horizon is not None and steps > spec.horizon:
+        raise RunError(
+            f"the run reaches step {steps}, beyond the horizon {spec.horizon} of '{spec.name}'",
+            hint="declare a longer horizon, or pass carry=None to start afresh",
+        )
 
 
 def joined(trace: Mapping[str, Any]) -> dict[str, Any]:

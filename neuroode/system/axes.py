@@ -23,12 +23,17 @@ from neuroode.spec.types import (
     StateDecl,
     Surrogate,
 )
-from neuroode.system.indices import Bound, Elements, axes_of, axis_sizes, element_name, indices
+from neuroode.system.indices import Bound, Elements, axes_of, axis_sizes, element_name, indices, is_table
 
 
 def unrolled(spec: NeuronSpec) -> NeuronSpec:
     """The declaration with one scalar declaration an element."""
     return _Unrolling(spec).spec()
+
+
+def table_names(spec: NeuronSpec) -> tuple[str, ...]:
+    """Names under which a program reads tables over time."""
+    return tuple(i.name for i in _Unrolling(spec).tables())
 
 
 def unrolled_parameters(spec: NeuronSpec) -> dict[str, tuple[ParameterDecl, ...]]:
@@ -65,7 +70,8 @@ class _Unrolling:
         arrays |= {e.name: e.axes for e in spec.events} | {n.name: n.axes for n in spec.noise}
         self.arrays = arrays | {p.name: axes_of(p) for p in spec.parameters}
         constants = {p.name: p.value for p in spec.parameters if p.value is not None and not isinstance(p.value, tuple)}
-        self.elements = Elements(self.sizes, self.arrays, constants)
+        pairs = frozenset(p.name for p in spec.parameters if is_table(p) and p.type == "complex")
+        self.elements = Elements(self.sizes, self.arrays, constants, pairs)
 
     def _each(self, axes: tuple[str, ...]) -> list[tuple[tuple[int, ...], Bound]]:
         return [(at, dict(zip(axes, at, strict=True))) for at in indices(axes, self.sizes)]
@@ -76,9 +82,9 @@ class _Unrolling:
             s,
             axes=(),
             method=unrolled_method(s, s.method),
-            inputs=tuple(i for decl in s.inputs for i in self._inputs(decl)),
+            inputs=(*(i for decl in s.inputs for i in self._inputs(decl)), *self.tables()),
             states=tuple(x for decl in s.states for x in self._states(decl)),
-            parameters=tuple(x for decl in s.parameters for x in self._parameters(decl)),
+            parameters=tuple(x for decl in s.parameters if not is_table(decl) for x in self._parameters(decl)),
             noise=tuple(
                 replace(n, name=element_name(n.name, at), axes=()) for n in s.noise for at, _ in self._each(n.axes)
             ),
@@ -89,6 +95,15 @@ class _Unrolling:
 
     def _inputs(self, decl: InputDecl) -> list[InputDecl]:
         return [replace(decl, name=element_name(decl.name, at), axes=()) for at, _ in self._each(decl.axes)]
+
+    def tables(self) -> list[InputDecl]:
+        """Tables over time enter like inputs: real ones, held over the step."""
+        found = []
+        for p in self.declared.parameters:
+            parts = ("",) if p.type != "complex" else (".re", ".im")
+            names = [element_name(p.name, at) for at, _ in self._each(axes_of(p))] if is_table(p) else []
+            found += [InputDecl(name=n + part, unit=p.unit, place=p.place) for n in names for part in parts]
+        return found
 
     def _states(self, decl: StateDecl) -> list[StateDecl]:
         return [

@@ -13,7 +13,7 @@ from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
-from neuroode.system.axes import unrolled
+from neuroode.system.axes import table_names, unrolled
 from neuroode.system.budget import check_axes, check_size
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
@@ -31,6 +31,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     """
     refuse_unsupported(spec)
     check_axes(spec)
+    tables = table_names(spec)
     spec = unrolled(spec)
     check_size(spec)
     table = SymbolTable(spec)
@@ -53,6 +54,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         symbols=table.symbols,
         removable=table.removable,
         ramps=table.ramps,
+        tables=tables,
     )
 
 

@@ -35,6 +35,11 @@ def axes_of(p: ParameterDecl) -> tuple[str, ...]:
     return tuple(a for a in p.per[1:] if a != "time")
 
 
+def is_table(p: ParameterDecl) -> bool:
+    """Whether it is a table over time, which a program reads like an input, one row a step."""
+    return "time" in p.per
+
+
 def axis_sizes(spec: NeuronSpec) -> dict[str, int]:
     """Size of every axis inside the neuron; second indices (`l: k`) have that of their axis. Time axes are left out."""
     declared = {a.name: a.size for a in spec.axes}
@@ -56,14 +61,15 @@ class Elements:
 
     Args:
         arrays: name -> axes, of what has any.
-        read: what a read of an element becomes, if not the name alone (tables over time).
+        constants: name -> value, of what a lag may read.
+        pairs: complex tables over time, which a program reads as two real inputs.
     """
 
     def __init__(
         self, sizes: Mapping[str, int], arrays: Mapping[str, tuple[str, ...]], constants: Mapping[str, Expr],
-        read: Callable[[Ref], Expr] = lambda ref: ref,
+        pairs: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        self.sizes, self.arrays, self.constants, self.read = sizes, arrays, constants, read
+        self.sizes, self.arrays, self.constants, self.pairs = sizes, arrays, constants, pairs
 
     def of(self, node: Any, bound: Bound) -> Any:
         """The node with every axis index a number."""
@@ -98,7 +104,11 @@ class Elements:
             return Num(Fraction(bound[ref.name]), mark=ref.mark)
         at = tuple(bound[i] if isinstance(i, str) else i for i in ref.indices)
         time = replace(ref.time, lag=self._lag(ref.time, bound)) if ref.time else None
-        return self.read(replace(ref, name=element_name(ref.name, at), indices=(), time=time))
+        found = replace(ref, name=element_name(ref.name, at), indices=(), time=time)
+        if ref.name not in self.pairs:
+            return found
+        re, im = (replace(found, name=f"{found.name}.{part}") for part in ("re", "im"))
+        return Binary("+", re, Binary("*", Num(Fraction(1), imaginary=True), im, ref.mark), ref.mark)
 
     def _lag(self, time: TimeIndex, bound: Bound) -> Expr:
         """A lag as one number: it may read axes and constants."""
@@ -141,7 +151,7 @@ class Elements:
         """poly(c, x) and chebyshev(c, x), lowest degree first."""
         x = self.of(call.args[1], bound)
         (axis,) = self.arrays[c.name]
-        coefficients = [self.read(replace(c, name=element_name(c.name, (i,)))) for i in range(self.sizes[axis])]
+        coefficients: list[Expr] = [replace(c, name=element_name(c.name, (i,))) for i in range(self.sizes[axis])]
         return SERIES[call.name](coefficients, x)
 
 
@@ -196,9 +206,24 @@ def hippo(n: int) -> np.ndarray:
 
 
 def element_values(p: ParameterDecl, sizes: Mapping[str, int], value: Any) -> dict[str, Any]:
-    """Element name -> its part of a value (*level*, *axes*), of any array library."""
+    """Element name -> its part of a value (*level*, *axes*, time), of any array library."""
     axes = axes_of(p)
     if not axes:
         return {p.name: value}
-    rows = value.reshape(*value.shape[: value.ndim - len(axes)], -1)
-    return {element_name(p.name, at): rows[..., i] for i, at in enumerate(indices(axes, sizes))}
+    time = value.shape[value.ndim - 1 :] if is_table(p) else ()
+    level = value.shape[: value.ndim - len(axes) - len(time)]
+    rows = value.reshape(*level, -1, *time)
+    rest = (slice(None),) * len(time)
+    return {element_name(p.name, at): rows[(..., i, *rest)] for i, at in enumerate(indices(axes, sizes))}
+
+
+def table_values(p: ParameterDecl, sizes: Mapping[str, int], value: Any) -> dict[str, Any]:
+    """Input name of a program -> (*level*, time), of a table over time of any array library; complex ones as two."""
+    found = element_values(p, sizes, value)
+    if p.type != "complex":
+        return found
+    return {
+        f"{n}.{part}": getattr(v, part_of)
+        for n, v in found.items()
+        for part, part_of in (("re", "real"), ("im", "imag"))
+    }

@@ -90,6 +90,7 @@ class OdeSystem:
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
     input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
+    `tables`: those of the inputs that are parameters over time, read by `step`.
     """
 
     spec: NeuronSpec
@@ -105,6 +106,7 @@ class OdeSystem:
     complex: frozenset[str]
     symbols: dict[str, sp.Symbol] = field(repr=False)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
+    tables: tuple[str, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
 
     def state(self, name: str) -> State:
