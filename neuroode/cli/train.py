@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neuron", metavar="MODEL", required=True, help="a zoo name or a path to a YAML file")
     parser.add_argument("--compat", metavar="NAME", help="a named deviation that the model declares")
     parser.add_argument("--data", metavar="DIR", help="the folder of QTDB_*.mat for ecg, of MNIST's files for smnist")
-    parser.add_argument("--backend", metavar="NAME", default="torch", help="what trains: torch (default)")
+    parser.add_argument("--backend", metavar="NAME", default="torch", help="what trains: torch (default) or jax")
     _recipe_arguments(parser.add_argument_group("recipe", "what is not given comes from the task's settings"))
     _run_arguments(parser.add_argument_group("run"))
 

@@ -16,7 +16,7 @@ from neuroode.train.shape import check
 from neuroode.train.tasks import Task
 
 #: framework -> the module whose `train_seed(plan, quiet, seed)` trains one seed
-BACKENDS = {"torch": "neuroode.train.worker_torch"}
+BACKENDS = {"torch": "neuroode.train.worker_torch", "jax": "neuroode.train.worker_jax"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
