@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS ?= torch,train,test
+EXTRAS ?= torch,jax,train,test
+# what trains in `make demo`: torch or jax
+BACKEND ?= torch
 STAMP  := $(VENV)/.installed
 
 # A local folder of wheels (a CPU build of torch, say) that pip knows is told to uv as well.
@@ -22,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/neuroode list
 	$(BIN)/neuroode show brf
-	$(BIN)/neuroode train smnist --neuron brf --seeds 0,1,2 --jobs 2 --out report
+	$(BIN)/neuroode train smnist --neuron brf --backend $(BACKEND) --seeds 0,1,2 --jobs 2 --out report
 
 test: $(STAMP)
 	$(BIN)/pytest -q -m 'not slow'

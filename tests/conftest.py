@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from neuroode._errors import Unsupported
@@ -14,3 +16,7 @@ def pytest_configure(config: pytest.Config) -> None:
         find_compiler()
     except Unsupported:
         config.addinivalue_line("filterwarnings", "ignore:no fast kernel:RuntimeWarning")
+
+
+#: without the extra `jax` its tests are not looked at
+collect_ignore_glob = [] if importlib.util.find_spec("equinox") else ["**/*jax*.py"]

@@ -71,7 +71,7 @@ def update(known: Recipe, network: Network, adam: Any, lr: Array, x: Array, y: A
     (value, amount), slopes = jax.value_and_grad(loss, has_aux=True)(network)
     done = jnp.asarray(True)
     if settings.clip is not None:
-        norm = optax.global_norm(slopes)
+        norm = optax.tree.norm(slopes)
         done = jnp.isfinite(norm)
         slopes = jax.tree.map(lambda g: g * jnp.minimum(1, settings.clip / (norm + 1e-6)), slopes)
     moves, moments = ADAM.update(slopes, adam)

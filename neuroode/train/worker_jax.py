@@ -29,4 +29,4 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
     neuron, settings = prepare(plan)
     run = Run(tasks.load(plan.task, plan.data, seed), neuron, load("li"), settings, seed)
     with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
-        return run.train(tell, plan.checkpoint(seed), plan.resume)
+        return run.train(tell, plan.checkpoint(seed), plan.resume, tell.say)
