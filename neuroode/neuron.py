@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,24 @@ class Neuron:
     def __hash__(self) -> int:
         return hash(self.spec)
 
-    def system(self) -> OdeSystem:
-        """The symbolic system: flows, maps, events with every read resolved in time."""
-        return self._system
+    def system(self, dt: Any = None) -> OdeSystem:
+        """The symbolic system: flows, maps, events with every read resolved in time.
+
+        Args:
+            dt: only neurons with delays need a step, which counts them; None takes the declared one.
+        """
+        return self._at_step(dt)._system
+
+    def _at_step(self, dt: Any) -> Neuron:
+        """This neuron, or where delays are counted in steps, one whose declared step is `dt`."""
+        from neuroode.spec.types import Quantity
+        from neuroode.system.delays import has_delays
+
+        if not has_delays(self.spec) or (dt is None and self.spec.dt is not None):
+            return self
+        unit = self.spec.dt.unit if self.spec.dt else None
+        wanted = Quantity(value=Fraction(self.step_length(dt)), unit=unit)
+        return self if self.spec.dt == wanted else Neuron.from_spec(replace(self.spec, dt=wanted))
 
     def analyse(
         self,
@@ -77,6 +93,9 @@ class Neuron:
         """
         from neuroode.program.scheme import with_figures, with_step
 
+        here = self._at_step(dt)
+        if here is not self:
+            return here.analyse(dt, method, brief=brief, seed=seed)
         if brief:
             return self._report
         d = self.discretize(dt, method)
@@ -101,7 +120,7 @@ class Neuron:
         if dt is not None:
             self.step_length(dt)
         chosen = dict(method) if isinstance(method, Mapping) else method
-        return discretize(self._report, unrolled_method(self.spec, chosen))
+        return discretize(self._at_step(dt)._report, unrolled_method(self.spec, chosen))
 
     def program(
         self, dt: Any = None, *, method: str | Mapping[str, str] | None = None, schedule: str = "auto",
@@ -121,8 +140,9 @@ class Neuron:
             return self.with_axes(axes).program(dt, method=method, schedule=schedule)
         if dt is not None or self.spec.dt is not None:
             self.step_length(dt)
+        here = self._at_step(dt)
         chosen = tuple(sorted(method.items())) if isinstance(method, Mapping) else method
-        return stored_program(self.spec, (chosen, schedule), lambda: self._lowered(method, schedule))
+        return stored_program(here.spec, (chosen, schedule), lambda: here._lowered(method, schedule))
 
     def _lowered(self, method: str | Mapping[str, str] | None, schedule: str) -> Program:
         from neuroode.program.build import build_program

@@ -184,11 +184,13 @@ def sampled(system: OdeSystem, drive: sp.Matrix) -> sp.Matrix:
 
 
 def input_column(system: OdeSystem, block: Block, name: str) -> sp.Matrix | None:
-    """d drive / d input, impulses included; None where the drive is not affine in the input."""
+    """d drive / d input, impulses included; None where the drive is not affine in it, or an impulse is delayed."""
     assert block.drive is not None
     drive, symbol = sampled(system, block.drive), system.symbols.get(f"{name}[t]")
     column = sp.zeros(len(block.states), 1) if symbol is None else drive.diff(symbol)
     for k in system.impulses:
+        if k.input == name and k.lag:
+            return None
         if k.input == name and k.state in block.states:
             column[block.states.index(k.state)] += k.coefficient
     return None if symbol is not None and column.has(symbol) else column

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
-from neuroode.expr.nodes import Call, Cond, Expr, Node, Num, Ref, children
+from neuroode.expr.nodes import Binary, Call, Cond, Expr, Node, Num, Ref, TimeIndex, children
 from neuroode.expr.show import show
 from neuroode.spec.types import Equation, EventDecl, InputDecl, NeuronSpec
 
@@ -83,6 +83,8 @@ class Names:
             return "after this step's resets"
         if name not in self.tables and self.whole_sequence & set(ref.indices):
             return "every step, later ones too"
+        if flow and name in self.inputs and is_delay(ref):
+            return _input(self.inputs[name], flow).replace("[t]", f"[{lag(ref)}]")
         if lag(ref):
             return self._past(name, lag(ref)) + held
         if name in self.inputs:
@@ -132,6 +134,10 @@ def direct(expression: Expr | Cond) -> list[tuple[Ref, bool]]:
         if isinstance(node, Ref):
             found.append((node, after))
             continue
+        if isinstance(node, Call) and node.name == "delay" and isinstance(node.args[0], Ref):
+            steps = Binary("/", node.args[1], Ref("dt"))  # type: ignore[arg-type]
+            found.append((replace(node.args[0], time=TimeIndex(steps)), after))
+            continue
         inside = after or (isinstance(node, Call) and node.name == "after")
         stack += [(child, inside) for child in reversed(children(node))]
     return found
@@ -159,6 +165,11 @@ def at_once(event: EventDecl) -> bool:
 
 def full_name(ref: Ref) -> str:
     return ref.name + "'" * ref.primes
+
+
+def is_delay(ref: Ref) -> bool:
+    """Whether a read of the past was written delay(x, d): only there a lag is a quotient."""
+    return ref.time is not None and isinstance(ref.time.lag, Binary) and ref.time.lag.op == "/"
 
 
 def lag(ref: Ref) -> str:

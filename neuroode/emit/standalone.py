@@ -13,6 +13,7 @@ from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
 from neuroode.spec.to_tree import equation_text
 from neuroode.spec.types import NeuronSpec, ParameterDecl
+from neuroode.system.delays import has_delays
 from neuroode.system.indices import axis_sizes, element_values, is_table
 
 HEADER = '''"""{title}
@@ -39,6 +40,8 @@ class Neuron(torch.nn.Module):
 
     def __init__(self, size, values=None, dt=DT, dtype=torch.float32):
         super().__init__()
+        if DELAYS and dt != DT:
+            raise ValueError("the delays are counted in steps of DT: write the file anew for another step")
         self.size, self.dt, self.raw = size, dt, torch.nn.ParameterDict()
         for name, (default, level, trained, transform, bounds) in PARAMETERS.items():
             value = torch.as_tensor((values or {{}}).get(name, default), dtype=torch.float64)
@@ -164,6 +167,7 @@ def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str
     return "\n".join(
         [
             f"DT = {dt!r}",
+            f"DELAYS = {has_delays(spec)}  # counted in steps of DT",
             f"OUTPUTS = {[n for n, _ in program.outputs]!r}",
             f"TRACE = {[n for n, _ in program.trace]!r}",
             "", "# name: (value, one per what, trained, transform, bounds)", "PARAMETERS = {", *lines, "}",

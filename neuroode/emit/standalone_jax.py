@@ -41,6 +41,8 @@ def run(values, x, carry=None, dt=DT):
 
     `values` is what `constrained` returns.
     """
+    if DELAYS and dt != DT:
+        raise ValueError("the delays are counted in steps of DT: write the file anew for another step")
     inputs = x if isinstance(x, tuple) else (x,)
     like = inputs[0]
     wide = like.shape[1:]

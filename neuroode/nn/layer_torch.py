@@ -63,9 +63,7 @@ class NeuronLayer(torch.nn.Module):
         self.neuron = neuron.from_spec(spec)
         self.size = layer_size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
-        self.program: Program = self.neuron.program(self.dt, method=method, schedule=schedule)
-        _programs[self.program.digest] = self.program
-        self._border = Border(self.program, _stack)
+        self._lower()
         dtype = dtype or torch.get_default_dtype()
         if dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"layers compute in float32 or float64, not {dtype}")
@@ -74,6 +72,11 @@ class NeuronLayer(torch.nn.Module):
         self.recurrent = recurrent_names(recurrent, self.program, self.size)
         self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None
         self.parameters_of_neuron = parameters  # from here on their names are guarded
+
+    def _lower(self) -> None:
+        self.program: Program = self.neuron.program(self.dt, method=self.method, schedule=self.schedule)
+        _programs[self.program.digest] = self.program
+        self._border = Border(self.program, _stack)
 
     # parameters
 
@@ -289,6 +292,7 @@ class NeuronLayer(torch.nn.Module):
         other._modules = dict(self._modules)
         other.dt = self.neuron.step_length(dt)
         self.parameters_of_neuron.check(other.dt)
+        other._lower()  # delays are counted in steps
         return other
 
     def to_neuron(self) -> Any:

@@ -182,7 +182,7 @@ class _Step:
         names = {s: f"{n}[t-1]" if start else f"{BEFORE_END}{n})" for n, s in running(self.system).items()}
         before = {s: sp.Symbol(name, **s.assumptions0) for s, name in names.items()}
         coefficient = during(self.system, kick.coefficient, sp.S.Zero if start else sp.S.One).xreplace(before)
-        return self.lowering.lower(coefficient * self.system.symbols[f"{kick.input}[t]"])
+        return self.lowering.lower(coefficient * self.system.symbols[kick.number])
 
     def _plus(self, x: Value, y: Value) -> Value:
         re = self.builder.emit("add", x.re, y.re)

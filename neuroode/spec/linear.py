@@ -47,6 +47,8 @@ def _bounds(node: Node, below: list[Degree]) -> tuple[int, int]:
             return below[0].low + below[1].low, below[0].high + below[1].high
         case Binary(op="/") if below[1].high == 0:
             return below[0].low, below[0].high
+        case Call(name="delay") if below[1].high == 0:
+            return below[0].low, below[0].high
         case Call() if node.name.startswith(("sum_", "mean_")):
             return below[0].low, below[0].high
     return 2, 2

@@ -15,6 +15,7 @@ from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
 from neuroode.system.axes import table_names, unrolled
 from neuroode.system.budget import check_axes, check_size
+from neuroode.system.delays import in_steps
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
@@ -32,7 +33,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     refuse_unsupported(spec)
     check_axes(spec)
     tables = table_names(spec)
-    spec = unrolled(spec)
+    spec = in_steps(unrolled(spec))
     check_size(spec)
     table = SymbolTable(spec)
     step = Reader(table)
@@ -82,17 +83,17 @@ def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Ex
     """rhs = smooth + sum of coefficient * impulse input; the impulses act on the state as jumps."""
     kicks = []
     for decl in table.spec.inputs:
-        symbol = table.symbols.get(f"{decl.name}[t]")
-        if decl.kind == "current" or symbol is None or not rhs.has(symbol):
-            continue
-        coefficient = sp.diff(rhs, symbol)
-        if coefficient.has(symbol):
-            raise AnalysisError(
-                f"the impulse '{decl.name}' does not enter the equation of {state} additively",
-                hint=f"write coefficient*{decl.name} as a term of its own, or declare {decl.name} a current",
-            )
-        rhs = sp.expand(rhs).subs(symbol, 0) if coefficient != 0 else rhs
-        kicks.append(Impulse(state, decl.name, coefficient / table.scale(state), decl.at))
+        for lag, symbol in table.diracs(decl):
+            if not rhs.has(symbol):
+                continue
+            coefficient = sp.diff(rhs, symbol)
+            if coefficient.has(symbol):
+                raise AnalysisError(
+                    f"the impulse '{decl.name}' does not enter the equation of {state} additively",
+                    hint=f"write coefficient*{decl.name} as a term of its own, or declare {decl.name} a current",
+                )
+            rhs = sp.expand(rhs).subs(symbol, 0) if coefficient != 0 else rhs
+            kicks.append(Impulse(state, decl.name, coefficient / table.scale(state), decl.at, lag))
     return rhs, kicks
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from neuroode._errors import Unsupported
 from neuroode.expr.nodes import Call, Node, walk
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.delays import trained
 
 Found = Iterable[str]
 
@@ -36,7 +37,7 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("noise streams", lambda spec: [n.name for n in spec.noise]),
     ("operators", lambda spec: [name for name, _ in spec.operators]),
     ("parameters shared by a network", lambda spec: [p.name for p in spec.parameters if "network" in p.per]),
-    ("delay(x, d)", _calls("delay")),
+    ("trained delays", trained),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
     ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),

@@ -58,6 +58,7 @@ class SymbolTable:
     symbols: dict[str, sp.Symbol] = field(default_factory=dict)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict)
+    late_impulses: dict[tuple[str, int], sp.Symbol] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spec = self.spec
@@ -77,6 +78,7 @@ class SymbolTable:
         self.units = {d.name: d.unit for d in units if d.unit}
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
         self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
+        self.impulses = {i.name for i in spec.inputs if i.kind != "current"}
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
 
     def symbol(self, name: str, time: str = "") -> sp.Symbol:
@@ -87,11 +89,24 @@ class SymbolTable:
             self.symbols[full] = sp.Symbol(full, **facts)
         return self.symbols[full]
 
-    def ramp(self, name: str) -> sp.Symbol:
-        """The running value of an input that goes from its last sample to this one."""
-        symbol = self.symbol(name)
-        self.ramps[symbol] = (self.symbol(name, "[t-1]"), self.symbol(name, "[t]"))
+    def ramp(self, name: str, lag: int = 0) -> sp.Symbol:
+        """The running value of an input that goes from its last sample to this one, `lag` steps ago."""
+        symbol = self.symbol(name, f" {lag} steps ago" if lag else "")
+        self.ramps[symbol] = (self.symbol(name, f"[t-{lag + 1}]"), self.symbol(name, _at(lag)))
         return symbol
+
+    def late(self, name: str, lag: int) -> sp.Symbol:
+        """An impulse of `lag` steps ago inside a flow, where it still is one; the number has its own symbol."""
+        self.symbol(name, _at(lag))
+        return self.late_impulses.setdefault((name, lag), self.symbol(name, f" of {lag} steps ago"))
+
+    def diracs(self, decl: InputDecl) -> list[tuple[int, sp.Symbol]]:
+        """(steps of delay, symbol) of what flows read of an impulse input."""
+        if decl.kind == "current":
+            return []
+        now = self.symbols.get(f"{decl.name}[t]")
+        rows = [(lag, s) for (name, lag), s in self.late_impulses.items() if name == decl.name]
+        return [(0, now), *rows] if now is not None else rows
 
     @property
     def step(self) -> sp.Symbol:
@@ -178,16 +193,32 @@ class Reader:
             assert isinstance(ref, Ref)
             name = ref.name + "'" * ref.primes
             return self.table.symbol(name, "after") * self.table.scale(name)
+        if node.name == "delay":
+            return self._delayed(node)
         if node.name == "grad":
             return self._grad(node)
         if node.name not in FUNCTIONS:
             raise Unsupported(f"function '{node.name}' is not lowered yet")
         return FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
 
+    def _delayed(self, node: Call) -> sp.Expr:
+        """A read of some steps ago (`system.delays` has counted them); in a flow an impulse stays one."""
+        ref, count = node.args
+        assert isinstance(ref, Ref)
+        assert isinstance(count, Num)
+        name, lag = ref.name + "'" * ref.primes, int(count.value)
+        if self.flow and name in self.table.impulses:
+            return self.table.late(name, lag) * self.table.scale(name)
+        if self.flow and name in self.table.linear_hold:
+            return self.table.ramp(name, lag) * self.table.scale(name)
+        return self.table.symbol(name, _at(lag)) * self.table.scale(name)
+
     def _grad(self, node: Call) -> sp.Expr:
         """The derivative of a definition in a state as it is read here, everything else held."""
         potential, read = self.expr(node.args[0]), self.expr(node.args[1])
-        (state,) = read.free_symbols
+        state = next(iter(read.free_symbols), sp.S.One)
+        if not (read / state).is_number:
+            raise Unsupported(f"'{show(node)}' is no derivative in a state", hint="write grad(U, q) with a state q")
         if state.name.partition("[")[0] in self.table.complex or potential.has(sp.I):
             raise Unsupported(f"'{show(node)}': derivatives of potentials over complex states are not lowered yet")
         slope = sp.diff(potential, state) * state / read
@@ -223,6 +254,10 @@ class Reader:
             return self.table.ramp(name) * scale
         running = kind == "flow" and self.flow and time is None
         return self.table.symbol(name, "" if running else "[t]") * scale
+
+
+def _at(lag: int) -> str:
+    return f"[t-{lag}]" if lag else "[t]"
 
 
 def _whole(lag: Expr) -> int:

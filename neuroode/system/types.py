@@ -73,12 +73,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Impulse:
-    """coefficient * input is added to a flow state, at the start of the step or at its end."""
+    """coefficient * input is added to a flow state, at the start of the step or at its end; `lag`: steps of a delay."""
 
     state: str
     input: str
     coefficient: sp.Expr
     at: str
+    lag: int = 0
+
+    @property
+    def number(self) -> str:
+        """The name of the symbol that is added: `x[t]`, `x[t-3]`."""
+        return f"{self.input}[t-{self.lag}]" if self.lag else f"{self.input}[t]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,9 @@ class OdeSystem:
     def __str__(self) -> str:
         rows = [f"d{n}/dt = {show(e)}" if "'" not in n else f"({n})' = {show(e)}" for n, e in self.flows.items()]
         rows += [f"{n}[t] = {show(e)}" for n, e in self.maps.items()]
-        rows += [f"{i.state} += {show(i.coefficient)}*{i.input}  ({_when(i)})" for i in self.impulses]
+        rows += [
+            f"{i.state} += {show(i.coefficient)}*{i.number if i.lag else i.input}  ({_when(i)})" for i in self.impulses
+        ]
         rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
         rows += [f"    at {e.name}: {j.state} {j.op} {show(j.value)}" for e in self.events for j in e.jumps]
         return "\n".join(rows)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from references import distance, neuron, slots, torch_run
 from timing_cases import DT, RNG, SPIKES, A, G, T, X
-from timing_of_potentials import CASES
+from timing_of_delays import CASES
 
 from neuroode.program import interpret
 
@@ -44,7 +44,8 @@ def test_the_carry_is_what_the_language_says_and_no_more(name: str) -> None:
     n = neuron(CASES[name][0])
     program = n.program(DT)
     read = {x for a in program.body for x in a.args} | {v for _, v in (*program.outputs, *program.next, *program.trace)}
-    states = {s.name for s in n.system().states} | {f"{s.name}.{p}" for s in n.system().states for p in ("re", "im")}
+    names = [s.name for s in n.system(DT).states]
+    states = {*names, *(f"{name}.{part}" for name in names for part in ("re", "im"))}
     whole = {x.replace(".im", ".re") for x in read}
     assert all(f"c.{s.name}".replace(".im", ".re") in whole or s.name in states for s in program.carry)
 
