@@ -37,7 +37,7 @@ def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Rec
     if option is None or option is False:
         return None
     chosen = _as_recurrent(option)
-    if program.inputs == (CLOCK,):
+    if CLOCK in program.inputs:
         raise Unsupported(f"neuron '{program.name}' has no input that recurrent weights could feed")
     if len(size) != 1:
         raise Unsupported(f"recurrent weights need size to be one number, found {size}")
