@@ -1,7 +1,7 @@
 """Linear neurons of every kind, each with the matrix that its step is measured against, in many digits.
 
-A case is one declaration; its lanes are parameter values at which closed forms meet 0/0, stiffness or turns. Every right
-side is multiplied by a parameter `h`, so that the gradient in `h` is the gradient in the length of the step.
+A case is one declaration; its lanes are parameter values at which closed forms meet 0/0, stiffness or turns. Every
+right side is multiplied by a parameter `h`, so that the gradient in `h` is the gradient in the length of the step.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ THIRD = {
 }  # fmt: skip
 COUPLED = {
     "apart": {"a": -0.5, "b": 2.0, "c": 0.7, "d": -1.1}, "defective": {"a": -0.5, "b": 0.0, "c": 1.0, "d": 0.0},
-    "nearly defective": {"a": -0.5, "b": 1e-9, "c": 1.0, "d": 1e-12}, "stiff": {"a": -1e4, "b": 2.0, "c": 5.0, "d": 1.0},
+    "nearly defective": {"a": -0.5, "b": 1e-9, "c": 1.0, "d": 1e-12},
+    "stiff": {"a": -1e4, "b": 2.0, "c": 5.0, "d": 1.0},
     "zeros": {"a": 0.0, "b": 0.0, "c": 0.0, "d": 0.0},
 }  # fmt: skip
 MIXED = {
@@ -301,7 +302,7 @@ def _parts(v: Any, whole: bool) -> Sequence[Any]:
 
 
 def _step(A: list, drives: list, h: Any, state: list) -> list[Any]:
-    """x' = A x + sum_k u_k (s/h)^k over the length h, as the exponential of one matrix: the drive is a chain of states."""
+    """x' = A x + sum_k u_k (s/h)^k over the length h by one matrix exponential: the drive is a chain of states."""
     n, count = len(A), len(drives)
     m = mpmath.zeros(n + count)
     for i in range(n):

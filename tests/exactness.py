@@ -1,8 +1,9 @@
 """How exact the exact steps are: every case of `exact_cases`, values and gradients, in each backend.
 
 `python tests/exactness.py` prints the table of docs/exactness.md, `--write` puts it there. An error is relative to the
-largest number of its lane and divided by max(1, |A dt|) in float64, by max(1, |A dt|/10) in float32 (1-norm). float64 is
-measured against mpmath, float32 against the float64 interpreter at the same rounded parameters.
+largest number of its lane and divided by max(1, |A dt|) in float64, by max(1, |A dt|/10) in float32 (1-norm). float64
+is measured against mpmath, float32 against the float64 interpreter at the same rounded parameters; its gradients in
+lanes with |A dt| up to 100, beyond which they are differences of numbers that float32 rounds away.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ HEAD = (
     "| case | form | lanes | float64 value | float64 gradient | float32 value | float32 gradient |\n"
     "|---|---|---|---|---|---|---|\n"
 )
-TOLERANCES = (1e-12, 1e-11, 1e-5, 1e-4)
+TOLERANCES = (1e-12, 1e-10, 1e-5, 1e-5)
+STIFF = 100.0
 
 Found = tuple[np.ndarray, np.ndarray]  # (real numbers of the state, lanes), (parameters, lanes)
 
@@ -83,9 +85,13 @@ def layered(case: Case, dtype: torch.dtype, schedule: str) -> Found:
 
 def errors(case: Case, found: Found, wanted: Found, slack: float) -> tuple[float, float]:
     """Worst value and gradient error over lanes, each per max(1, |A dt|/slack)."""
-    allowed = [max(1.0, size(case, k) / slack) for k in range(len(case.lanes))]
-    rows = [[distance(f[:, k], w[:, k]) / a for k, a in enumerate(allowed)] for f, w in zip(found, wanted, strict=True)]
-    return max(rows[0]), max(rows[1])
+    sizes = [size(case, k) for k in range(len(case.lanes))]
+    rows = [
+        [distance(f[:, k], w[:, k]) / max(1.0, s / slack) for k, s in enumerate(sizes)]
+        for f, w in zip(found, wanted, strict=True)
+    ]
+    kept = [e for e, s in zip(rows[1], sizes, strict=True) if slack == 1 or s <= STIFF]
+    return max(rows[0]), max(kept)
 
 
 def exact(case: Case) -> Found:
@@ -99,7 +105,10 @@ def measure(case: Case) -> Row:
     double = [interpreted(case, case.values())] + [layered(case, torch.float64, s) for s in ("eager", "sequential")]
     rounded = {n: v.astype(np.float32).astype(float) for n, v in case.values().items()}
     single = [layered(case, torch.float32, s) for s in ("eager", "sequential")]
-    rows = [errors(case, f, wanted, 1) for f in double], [errors(case, f, interpreted(case, rounded), 10) for f in single]
+    rows = (
+        [errors(case, f, wanted, 1) for f in double],
+        [errors(case, f, interpreted(case, rounded), 10) for f in single],
+    )
     worst = [max(r[k] for r in group) for group in rows for k in (0, 1)]
     why = made(case).discretize().updates[0].why
     return Row(case.name, why.partition(": ")[2].partition(",")[0].partition(" of ")[0], len(case.lanes), tuple(worst))
@@ -107,18 +116,18 @@ def measure(case: Case) -> Row:
 
 def page_rows() -> dict[str, tuple[float, ...]]:
     """Case -> the errors that the page shows."""
-    lines = [line.strip("| \n").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if " | " in line]
-    return {cells[0]: tuple(float(c) for c in cells[3:]) for cells in lines[1:]}
+    rows = PAGE.read_text(encoding="utf-8").partition(HEAD)[2].partition("\n\n")[0].splitlines()
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    return {c[0]: tuple(float(e) for e in c[3:]) for c in cells}
 
 
-def write(table: str) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(HEAD)
-    PAGE.write_text(before + table + "\n" + rest[rest.index("\n\n") + 1 :], encoding="utf-8")
+def write(rows: list[str]) -> None:
+    before, head, rest = PAGE.read_text(encoding="utf-8").partition(HEAD)
+    PAGE.write_text(before + head + "\n".join(rows) + rest[rest.index("\n\n") :], encoding="utf-8")
 
 
 if __name__ == "__main__":
-    made_table = HEAD + "\n".join(str(measure(c)) for c in CASES)
-    print(made_table)
+    measured = [str(measure(c)) for c in CASES]
+    print(HEAD + "\n".join(measured))
     if "--write" in sys.argv[1:]:
-        write(made_table)
+        write(measured)

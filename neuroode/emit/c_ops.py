@@ -114,7 +114,7 @@ def _expression(a: Assign, args: list[str], dtype: str) -> str:
         return f"(real)edd({len(args)}, (const double[]){{{', '.join(args)}}})"
     if a.op == "pair":
         k, part = cast("tuple[int, str]", a.value)
-        return f"(real)pair({k}, {'CST'.index(part)}, {', '.join(args)})"
+        return f"(real)pair({k}, {'CSTUV'.index(part)}, {', '.join(args)})"
     if a.op in SPECIAL:
         return f"(real){SPECIAL[a.op]}({a.value}, {', '.join(args)})"
     one, zero = literal(1, dtype), literal(0, dtype)

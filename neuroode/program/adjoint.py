@@ -218,44 +218,65 @@ def _reset(b: Builder, g: str, a: Assign) -> list[str | None]:
 
 
 def _phi_slope(b: Builder, x: str, a: Assign) -> str:
-    """phi_k' = phi_k - k phi_{k+1}."""
+    """phi_k' = phi_k - k phi_{k+1} near 0 and (phi_{k-1} - k phi_k)/z away from it: neither cancels there."""
     k = a.value
     assert isinstance(k, int)
-    return b.emit("sub", a.name, b.emit("mul", b.const(k), b.emit("phi", x, value=k + 1)))
+    near = _less(b, k, a.name, b.emit("phi", x, value=k + 1))
+    away = b.emit("gt", b.emit("abs", x), b.const(2.0))
+    below = b.emit("phi", x, value=k - 1) if k > 1 else b.emit("exp", x)
+    far = b.emit("div", _less(b, k, below, a.name), b.emit("where", away, x, b.const(1.0)))
+    return b.emit("where", away, far, near)
+
+
+def _less(b: Builder, k: int, x: str, y: str) -> str:
+    """x - k y"""
+    return b.emit("sub", x, b.emit("mul", b.const(k), y))
 
 
 def _cphi(part: str) -> Rule:
     """Cauchy-Riemann: u_a = Re f', u_b = -Im f', v_a = Im f', v_b = Re f'."""
 
     def rule(b: Builder, g: str, a: Assign) -> list[str | None]:
-        k = a.value
-        assert isinstance(k, int)
-
-        def slope(op: str) -> str:
-            step = b.emit("mul", b.const(k), b.emit(op, *a.args, value=k + 1))
-            return b.emit("sub", b.emit(op, *a.args, value=k), step)
-
-        re, im = slope("cphi_re"), slope("cphi_im")
+        re, im = _cphi_slope(b, a)
         rows = (re, _minus(b, im)) if part == "re" else (im, re)
         return [b.emit("mul", g, r) for r in rows]
 
     return rule
 
 
+def _cphi_slope(b: Builder, a: Assign) -> tuple[str, str]:
+    """phi_k' of a complex number, by the two formulas of `_phi_slope`."""
+    k, (x, y) = a.value, a.args
+    assert isinstance(k, int)
+    above, own = (tuple(b.emit(f"cphi_{p}", x, y, value=j) for p in ("re", "im")) for j in (k + 1, k))
+    near = [_less(b, k, f, g) for f, g in zip(own, above, strict=True)]
+    p, q = (_less(b, k, f, g) for f, g in zip(_cphi_below(b, k, x, y), own, strict=True))
+    norm = b.emit("add", b.emit("mul", x, x), b.emit("mul", y, y))
+    away = b.emit("gt", norm, b.const(4.0))
+    safe = b.emit("where", away, norm, b.const(1.0))
+    far = (
+        b.emit("div", b.emit("add", b.emit("mul", p, x), b.emit("mul", q, y)), safe),
+        b.emit("div", b.emit("sub", b.emit("mul", q, x), b.emit("mul", p, y)), safe),
+    )
+    re, im = (b.emit("where", away, f, n) for f, n in zip(far, near, strict=True))
+    return re, im
+
+
+def _cphi_below(b: Builder, k: int, x: str, y: str) -> tuple[str, str]:
+    if k > 1:
+        return b.emit("cphi_re", x, y, value=k - 1), b.emit("cphi_im", x, y, value=k - 1)
+    size = b.emit("exp", x)
+    return b.emit("mul", size, b.emit("cos", y)), b.emit("mul", size, b.emit("sin", y))
+
+
 def _pair(b: Builder, g: str, a: Assign) -> list[str | None]:
-    """With f = phi_k and f' = phi_k - k phi_{k+1} = C' + S' j: dC = C' dm + S'/2 dd, dS = S' dm + T dd."""
+    """With phi_k'(m + j) = U + V j: dC = U dm + V/2 dd, dS = V dm + T dd."""
     k, part = cast("tuple[int, str]", a.value)
-
-    def slope(which: str) -> str:
-        own = b.emit("pair", *a.args, value=(k, which))
-        return (
-            b.emit("sub", own, b.emit("mul", b.const(k), b.emit("pair", *a.args, value=(k + 1, which)))) if k else own
-        )
-
+    U, V = (b.emit("pair", *a.args, value=(k, which)) for which in ("UV" if k else "CS"))
     if part == "C":
-        rows = (slope("C"), b.emit("mul", b.const(0.5), slope("S")))
+        rows = (U, b.emit("mul", b.const(0.5), V))
     elif part == "S":
-        rows = (slope("S"), b.emit("pair", *a.args, value=(k, "T")))
+        rows = (V, b.emit("pair", *a.args, value=(k, "T")))
     else:
         raise LoweringError("no derivative rule for the second derivative of a 2 x 2 exponential")
     return [b.emit("mul", g, r) for r in rows]

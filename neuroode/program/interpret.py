@@ -165,6 +165,12 @@ def _expm(value: tuple[int, int, int], *entries: Array) -> Array:
     return special.expm(n, list(entries))[..., i, j]
 
 
+def _pair(value: tuple[int, str], m: Array, d: Array) -> Array:
+    k, part = value
+    found = special.pair(k, m, d) if part in "CST" else special.pair_slopes(k, m, d)
+    return found["CST".index(part) if part in "CST" else "UV".index(part)]
+
+
 def _where(condition: Array, x: Array, y: Array) -> Array:
     return np.where(condition != 0, x, y)
 
@@ -186,6 +192,6 @@ IMMEDIATE: dict[str, Callable[..., Array]] = {
     "phi": special.phi,
     "cphi_re": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).real,
     "cphi_im": lambda k, a, b: special.phi(k, a + 1j * np.asarray(b)).imag,
-    "pair": lambda value, m, d: special.pair(value[0], m, d)["CST".index(value[1])],
+    "pair": _pair,
     "expm": _expm,
 }

@@ -26,7 +26,7 @@ OPS: dict[str, int | None] = {
     "gt": 2, "ge": 2, "where": 3,  # where(condition, if nonzero, otherwise)
     "phi": 1,  # value k >= 1: phi_1 = (e^z - 1)/z, phi_{k+1} = (phi_k - 1/k!)/z, real z
     "cphi_re": 2, "cphi_im": 2,  # value k: real and imaginary part of phi_k(a + i b)
-    "pair": 2,  # value (k, part) at (m, d): phi_k(m + j) = C + S j with j^2 = d (phi_0 = exp); part C, S, or T = dS/dd
+    "pair": 2,  # value (k, part) at (m, d): phi_k(m + j) = C + S j, j^2 = d; part C, S, T = dS/dd, U = dC/dm, V = dS/dm
     "edd": None,  # divided difference of exp at 2 to 5 real nodes; symmetric; edd(a, a) = e^a
     "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row
     "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere

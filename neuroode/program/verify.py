@@ -46,7 +46,7 @@ IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
     "const": lambda a: isinstance(a.value, float),
     "ipow": lambda a: isinstance(a.value, int),
     **dict.fromkeys(("phi", "cphi_re", "cphi_im"), _is_order),
-    "pair": lambda a: isinstance(a.value, tuple) and len(a.value) == 2 and a.value[0] >= 0 and a.value[1] in "CST",
+    "pair": lambda a: isinstance(a.value, tuple) and len(a.value) == 2 and a.value[0] >= 0 and a.value[1] in "CSTUV",
     "edd": lambda a: len(a.args) >= 2,
     "expm": _is_entry,
     "event": lambda a: isinstance(a.value, str),

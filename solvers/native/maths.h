@@ -137,10 +137,32 @@ static double edd(int n, const double *nodes)
 }
 
 /*: pair edd */
-/* phi_k(m + j) = C + S j with j*j = d (phi_0 = exp), T = dS/dd; part 0, 1, 2 is C, S, T. Functions of 2 x 2 matrices:
-   a series near 0, divided differences at real eigenvalues, the recurrence of phi_k at complex ones. */
+/* phi_k(m + j) = C + S j with j*j = d (phi_0 = exp), T = dS/dd, U = dC/dm, V = dS/dm: part 0 to 4 is C, S, T, U, V.
+   Functions of 2 x 2 matrices: a series near 0, divided differences at real eigenvalues, the recurrence of phi_k at
+   complex ones. U + V j is phi_k' = phi_k - k phi_{k+1}, away from 0 (phi_{k-1} - k phi_k)/z. */
+static double pair(int k, int part, double m, double d);
+
+static double pair_slope(int k, int part, double m, double d)
+{
+    if (k == 0)
+        return pair(k, part, m, d);
+    if (fmax(fabs(m), sqrt(fabs(d))) < 1)
+        return pair(k, part, m, d) - k * pair(k + 1, part, m, d);
+    if (d >= 0) {
+        const double high = m + sqrt(d), low = m - sqrt(d);
+        const double one[8] = {high, high}, other[8] = {low, low}; /* the nodes behind are k zeros */
+        const double up[8] = {high, high, low}, down[8] = {high, low, low};
+        return part == 0 ? (edd(k + 2, one) + edd(k + 2, other)) / 2 : edd(k + 3, up) + edd(k + 3, down);
+    }
+    const double p = pair(k - 1, 0, m, d) - k * pair(k, 0, m, d);
+    const double q = pair(k - 1, 1, m, d) - k * pair(k, 1, m, d);
+    return (part == 0 ? p * m - q * d : q * m - p) / (m * m - d);
+}
+
 static double pair(int k, int part, double m, double d)
 {
+    if (part > 2)
+        return pair_slope(k, part - 3, m, d);
     double factorial = 1, C = 0, S = 0, T = 0;
     if (fmax(fabs(m), sqrt(fabs(d))) < 1) {
         double p = 1, q = 0, r = 0, t = 0;

@@ -38,10 +38,12 @@ def phi(k: int, z: jax.Array) -> jax.Array:
 
 @phi.defjvp
 def _phi_slope(k, primals, tangents):
-    """phi_k' = phi_k - k phi_{k+1}: no cancellation."""
+    """phi_k' = phi_k - k phi_{k+1} near 0 and (phi_{k-1} - k phi_k)/z away from it: neither cancels there."""
     (z,), (t,) = primals, tangents
-    value = phi(k, z)
-    return value, t * (value - k * phi(k + 1, z))
+    value, near = phi(k, z), jnp.abs(z) < 2
+    below = phi(k - 1, z) if k > 1 else jnp.exp(z)
+    slope = jnp.where(near, value - k * phi(k + 1, z), (below - k * value) / jnp.where(near, 1, z))
+    return value, t * slope
 
 
 def expm1(z: jax.Array) -> jax.Array:
@@ -136,11 +138,24 @@ def _pair_slope(k, primals, tangents):
     """In closed form: automatic rules would meet sqrt(0) where eigenvalues coincide."""
     (m, d), (tm, td) = primals, tangents
     C, S = _pair(k, m, d)
-    C1, S1 = C, S
-    if k > 0:
-        C2, S2 = _pair(k + 1, m, d)
-        C1, S1 = C - k * C2, S - k * S2
-    return (C, S), (C1 * tm + S1 / 2 * td, S1 * tm + _pair_last(k, m, d) * td)
+    U, V = _pair_slopes(k, m, d)
+    return (C, S), (U * tm + V / 2 * td, V * tm + _pair_last(k, m, d) * td)
+
+
+def _pair_slopes(k, m, d):
+    """(U, V) with phi_k'(m + j) = U + V j. Where nodes are repeated nothing cancels."""
+    C, S = _pair(k, m, d)
+    if k == 0:
+        return C, S
+    small, real = jnp.maximum(jnp.abs(m), jnp.sqrt(jnp.abs(d))) < 1, d >= 0
+    above, below = _pair(k + 1, m, d), _pair(k - 1, m, d)
+    zeros, root = [jnp.zeros_like(m)] * k, jnp.sqrt(jnp.where(real, d, 0))
+    high, low = m + root, m - root
+    U = (edd(*zeros, high, high) + edd(*zeros, low, low)) / 2
+    V = edd(*zeros, high, high, low) + edd(*zeros, high, low, low)
+    p, q, norm = below[0] - k * C, below[1] - k * S, jnp.where(real | small, 1, m**2 - d)
+    U, V = jnp.where(real, U, (p * m - q * d) / norm), jnp.where(real, V, (q * m - p) / norm)
+    return jnp.where(small, C - k * above[0], U), jnp.where(small, S - k * above[1], V)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

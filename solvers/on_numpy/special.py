@@ -106,6 +106,25 @@ def pair(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return tuple(np.where(small, a, np.where(real, b, c)) for a, b, c in zip(near, split, turning, strict=True))  # type: ignore[return-value]
 
 
+def pair_slopes(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(U, V) with phi_k'(m + j) = U + V j, k >= 1: what C and S of `pair` gain per m.
+
+    phi_k' = phi_k - k phi_{k+1} near (0, 0); divided differences at real eigenvalues, with nodes repeated;
+    (phi_{k-1} - k phi_k)/z at complex ones. None of them cancels there.
+    """
+    m, d = np.broadcast_arrays(np.asarray(m, float), np.asarray(d, float))
+    small, real = np.maximum(np.abs(m), np.sqrt(np.abs(d))) < 1, d >= 0
+    (C, S, _), (above_C, above_S, _) = pair(k, m, d), pair(k + 1, m, d)
+    below_C, below_S, _ = pair(k - 1, m, d)
+    zeros, root = [np.zeros_like(m)] * k, np.sqrt(np.where(real, d, 0.0))
+    high, low = m + root, m - root
+    U = (edd(*zeros, high, high) + edd(*zeros, low, low)) / 2
+    V = edd(*zeros, high, high, low) + edd(*zeros, high, low, low)
+    p, q, norm = below_C - k * C, below_S - k * S, np.where(real | small, 1.0, m**2 - d)
+    U, V = np.where(real, U, (p * m - q * d) / norm), np.where(real, V, (q * m - p) / norm)
+    return np.where(small, C - k * above_C, U), np.where(small, S - k * above_S, V)
+
+
 def _pair_series(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, ...]:
     """sum (m + j)^n/(n+k)!; p + q j is the power, r + t j its derivative in d."""
     p, q, r, t = np.ones_like(m), np.zeros_like(m), np.zeros_like(m), np.zeros_like(m)

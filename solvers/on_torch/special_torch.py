@@ -14,7 +14,7 @@ TERMS_1 = 18  # inside |z| <= 1: below 1/20! = 4e-19
 
 
 class _Phi(torch.autograd.Function):
-    """phi_k with phi_k' = phi_k - k phi_{k+1}: few operations forward, no cancellation in the gradient."""
+    """phi_k and its slope in closed form: few operations forward, no cancellation in the gradient."""
 
     generate_vmap_rule = True
 
@@ -31,7 +31,7 @@ class _Phi(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         z, value = ctx.saved_tensors
-        slope = value - ctx.k * phi(ctx.k + 1, z)
+        slope = _phi_slope(ctx.k, z, value)
         return None, g * (slope.conj() if slope.is_complex() else slope)
 
 
@@ -41,7 +41,15 @@ class _PhiForward(_Phi):
     @staticmethod
     def jvp(ctx, _, tangent):
         z, value = ctx.saved_tensors
-        return tangent * (value - ctx.k * phi(ctx.k + 1, z))
+        return tangent * _phi_slope(ctx.k, z, value)
+
+
+def _phi_slope(k, z, value):
+    """phi_k' = phi_k - k phi_{k+1} near 0 and (phi_{k-1} - k phi_k)/z away from it: neither cancels there."""
+    near = z.abs() < 2
+    far = torch.where(near, torch.ones_like(z), z)
+    below = phi(k - 1, z) if k > 1 else torch.exp(z)
+    return torch.where(near, value - k * phi(k + 1, z), (below - k * value) / far)
 
 
 def phi(k: int, z: torch.Tensor) -> torch.Tensor:
@@ -129,39 +137,51 @@ class _Pair(torch.autograd.Function):
 
     @staticmethod
     def forward(k, m, d):
-        C, S, T = _pair_values(k, m, d)
-        C1, S1 = C.clone(), S.clone()
-        if k > 0:
-            C2, S2, _ = _pair_values(k + 1, m, d)
-            C1, S1 = C - k * C2, S - k * S2
-        return C, S, C1, S1, T
+        C, S, _ = _pair_values(k, m, d)
+        return C, S
 
     @staticmethod
-    def setup_context(ctx, _inputs, output):
-        ctx.mark_non_differentiable(*output[2:])
-        ctx.save_for_backward(*output[2:])
-        ctx.save_for_forward(*output[2:])
+    def setup_context(ctx, inputs, _output):
+        ctx.k, m, d = inputs
+        ctx.save_for_backward(m, d)
+        ctx.save_for_forward(m, d)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gC, gS, *_rest):
-        C1, S1, T = ctx.saved_tensors
-        return None, gC * C1 + gS * S1, gC * S1 / 2 + gS * T
+    def backward(ctx, gC, gS):
+        U, V, T = _pair_slopes(ctx.k, *ctx.saved_tensors)
+        return None, gC * U + gS * V, gC * V / 2 + gS * T
 
 
 class _PairForward(_Pair):
     """With forward mode, which torch.compile does not take."""
 
     @staticmethod
-    def jvp(ctx, _k, m, d):
-        C1, S1, T = ctx.saved_tensors
-        return C1 * m + S1 / 2 * d, S1 * m + T * d, None, None, None
+    def jvp(ctx, _k, tm, td):
+        U, V, T = _pair_slopes(ctx.k, *ctx.saved_tensors)
+        return U * tm + V / 2 * td, V * tm + T * td
 
 
 def pair(k: int, m: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """phi_k(m + j) = C + S j with j^2 = d, any sign of d (phi_0 = exp): functions of 2 x 2 matrices."""
     function = _Pair if torch.compiler.is_compiling() else _PairForward
-    return function.apply(k, *torch.broadcast_tensors(m, d))[:2]
+    return function.apply(k, *torch.broadcast_tensors(m, d))
+
+
+def _pair_slopes(k, m, d):
+    """(U, V, T) with phi_k'(m + j) = U + V j and T = dS/dd; V/2 = dC/dd. Where nodes are repeated nothing cancels."""
+    C, S, T = _pair_values(k, m, d)
+    if k == 0:
+        return C, S, T
+    small, real, zero = torch.maximum(m.abs(), d.abs().sqrt()) < 1, d >= 0, torch.zeros_like(m)
+    above, below = _pair_values(k + 1, m, d), _pair_values(k - 1, m, d)
+    zeros, root = [zero] * k, torch.where(real, d, zero).sqrt()
+    high, low = m + root, m - root
+    U = (edd(*zeros, high, high) + edd(*zeros, low, low)) / 2
+    V = edd(*zeros, high, high, low) + edd(*zeros, high, low, low)
+    p, q, norm = below[0] - k * C, below[1] - k * S, torch.where(real | small, zero + 1, m**2 - d)
+    U, V = torch.where(real, U, (p * m - q * d) / norm), torch.where(real, V, (q * m - p) / norm)
+    return torch.where(small, C - k * above[0], U), torch.where(small, S - k * above[1], V), T
 
 
 def _pair_values(k, m, d):
