@@ -46,6 +46,18 @@ def test_rates_of_lif_converge_to_the_formula_with_order_1() -> None:
     assert slope == pytest.approx(-1, abs=0.35)  # the last step before a crossing is cut at random
 
 
+def test_rates_of_a_refractory_lif() -> None:
+    """f = 1/(t_r + tau ln(I/(I - 1))) with t_r = 2 ms; the potential rests at 0 meanwhile."""
+    current = np.array([1.1, 1.5, 2.0, 3.0])
+    spikes = kernel("lif_refractory", current, 100_000, 0.01)
+    found = [1000 / np.diff(t).mean() for t in times(spikes, 0.01)]
+    assert found == pytest.approx(1000 / (2 + 20 * np.log(current / (current - 1))), rel=1e-3)
+    held = no.load("lif_refractory").simulate(np.full((200, 1, 1), 3.0), dt=0.1)
+    first = int(held["s"].argmax())
+    assert not held["v"][first : first + 21].any()
+    assert held["v"][first + 21].item() > 0
+
+
 SETS = {"a": [0.02, 0.02, 0.1], "b": [0.2] * 3, "c": [-65.0, -50.0, -65.0], "d": [8.0, 2.0, 2.0]}  # RS, CH, FS
 
 
