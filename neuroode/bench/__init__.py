@@ -1,1 +1,1 @@
-"""Speed, measured side by side: `python -m neuroode.bench [lif] [ecg] [start]`, what `make bench` runs."""
+"""Speed, measured side by side: `python -m neuroode.bench`, what `make bench` runs, writes docs/benchmarks.md."""

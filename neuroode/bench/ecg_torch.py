@@ -13,10 +13,7 @@ from neuroode.train.linear_torch import Linear
 STEPS, BATCH, CHANNELS, SIZE, CLASSES = 1300, 16, 4, 36, 6
 
 
-def run() -> None:
-    print(f"ECG training step (4-36-6 BRF, T = {STEPS}, batch {BATCH}), one thread; ratios to neuroode")
-    for row in step_rows():
-        print("  ", row)
+TITLE = f"A step of the BRF paper's ECG network, 4-36-6, T = {STEPS}, batch {BATCH}: forward, loss, backward, Adam"
 
 
 def step_rows(rounds: int = 7) -> list[Row]:

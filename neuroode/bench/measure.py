@@ -31,9 +31,18 @@ class Row:
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]], base: str, *, rounds: int = 15, budget: float = 60.0
+    candidates: Mapping[str, Callable[[], object]],
+    base: str | Mapping[str, str],
+    *,
+    rounds: int = 15,
+    budget: float = 60.0,
 ) -> list[Row]:
-    """Time candidates in shuffled rounds; stops early once `budget` seconds are spent and three rounds are done."""
+    """Time candidates in shuffled rounds; stops early once `budget` seconds are spent and three rounds are done.
+
+    Args:
+        base: the candidate that ratios are to, for all or for each.
+    """
+    bases = {n: base if isinstance(base, str) else base[n] for n in candidates}
     order = list(candidates)
     times: dict[str, list[float]] = {n: [] for n in candidates}
     for f in candidates.values():
@@ -48,7 +57,7 @@ def interleaved(
         if done >= 2 and time.perf_counter() - start > budget:
             break
     gc.enable()
-    return [_row(name, times[name], times[base]) for name in candidates]
+    return [_row(name, times[name], times[bases[name]]) for name in candidates]
 
 
 def _seconds(f: Callable[[], object]) -> float:

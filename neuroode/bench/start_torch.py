@@ -22,13 +22,15 @@ print(time.process_time() - cpu)
 """
 
 
-def run() -> None:
+def text() -> str:
+    """A section of the page."""
+    rows = ["| | import neuroode | first call, CPU | first call, wall | again |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
-        print("import neuroode, then load, derive, generate, compile and call an ALIF, torch imported before; seconds")
         for name in ("first use", "cached, new process"):
             imported, cpu, wall, again = _measure(folder)
-            first = f"first call {cpu:.2f} CPU {wall:.2f} wall"
-            print(f"   {name:22} import {imported:.3f} CPU, {first}, again {again:.3f} CPU")
+            rows.append(f"| {name} | {imported:.3f} | {cpu:.2f} | {wall:.2f} | {again:.3f} |")
+    what = "Load, derive, generate, compile and call an ALIF, torch imported before; seconds."
+    return f"## The first use of a neuron\n\n{what}\n\n" + "\n".join(rows)
 
 
 def _measure(folder: str) -> tuple[float, float, float, float]:
