@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError
-from neuroode.nn.inputs import by_name, check_agree, check_shape
+from neuroode.nn.inputs import by_name, check_agree, check_shape, clock_shape, refuse_clock
 from neuroode.program.pack import Group
+from neuroode.program.types import CLOCK
 
 SHORT = (jnp.float16, jnp.bfloat16)
 
@@ -26,21 +27,24 @@ class Sequence:
     dtype: Any
 
 
-def read_inputs(frame: Any, x: Any, lengths: Any) -> Sequence:
-    """Check shapes, dtypes and names.
+def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None) -> Sequence:
+    """Check shapes, dtypes and names. A neuron without inputs gets its clock.
 
     Raises:
         RunError: with what was found, what is allowed and what to write.
     """
     found = frame.border.inputs
-    names = [g.name for g in found]
-    given = by_name(frame.neuron.spec.name, names, x)
+    names, model = [g.name for g in found], frame.neuron.spec.name
+    if names == [CLOCK]:
+        x = jnp.zeros(clock_shape(model, x, steps, batch, frame.size), frame.dtype)
+    else:
+        refuse_clock(model, names, x, steps, batch)
+    given = by_name(model, names, x)
     rows = [_checked(frame, g, value) for g, value in zip(found, given, strict=True)]
     check_agree(names, [r.shape[: 2 + len(frame.size)] for r in rows])
-    steps, batch = rows[0].shape[:2]
     dtype = given[0].dtype if given[0].dtype in SHORT else frame.dtype
     inputs = frame.border.split(dict(zip(names, rows, strict=True)), found)
-    return Sequence(inputs, batch, _lengths(lengths, steps, batch), dtype)
+    return Sequence(inputs, rows[0].shape[1], _lengths(lengths, *rows[0].shape[:2]), dtype)
 
 
 def _checked(frame: Any, group: Group, x: Any) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_jax
+from neuroode.nn import eager_jax, tables_jax
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, check_carry
 from neuroode.nn.carry_jax import JaxCarry
@@ -34,19 +34,16 @@ class Frame:
     """What a layer is besides its numbers: static data of the pytree. Equal content is equal."""
 
     def __init__(
-        self, neuron: Any, size: tuple[int, ...], dt: float, program: Program, recurrent: Recurrent | None, dtype: Any,
-        schedule: str, check_finite: bool,
+        self, neuron: Any, size: tuple[int, ...], dt: float, method: Any, schedule: str, recurrent: Any, dtype: Any,
+        check_finite: bool,
     ) -> None:  # fmt: skip
-        self.neuron, self.size, self.dt, self.program = neuron, size, dt, program
-        self.recurrent, self.dtype, self.schedule, self.check_finite = (
-            recurrent,
-            np.dtype(dtype),
-            schedule,
-            check_finite,
-        )
-        self.border = Border(program, _stack)
-        text = f"{program.digest}|{size}|{dt!r}|{recurrent}|{self.dtype}|{schedule}|{check_finite}"
-        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.neuron, self.size, self.dt, self.method, self.schedule = neuron, size, float(dt), method, schedule
+        self.program: Program = neuron.program(dt, method=method, schedule=schedule)
+        self.recurrent: Recurrent | None = recurrent_names(recurrent, self.program, size)
+        self.dtype, self.check_finite = np.dtype(dtype), check_finite
+        self.border = Border(self.program, _stack)
+        parts = self.program.digest, size, self.dt, self.recurrent, self.dtype, schedule, check_finite
+        self.key = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Frame) and self.key == other.key
@@ -62,7 +59,7 @@ class Frame:
     def at_dt(self, dt: float) -> Frame:
         """The same at another step."""
         return Frame(
-            self.neuron, self.size, dt, self.program, self.recurrent, self.dtype, self.schedule, self.check_finite
+            self.neuron, self.size, dt, self.method, self.schedule, self.recurrent, self.dtype, self.check_finite
         )
 
     @property
@@ -110,16 +107,12 @@ class NeuronLayer(eqx.Module):
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
-        program = neuron.program(dt, method=method, schedule=schedule)
-        if not program.inputs:
-            raise Unsupported(f"neuron '{spec.name}' has no input; steps= and batch= are not available yet")
         if schedule == "sequential":
             raise Unsupported("the C kernel is not available in jax yet", hint='schedule="eager"')
-        chosen = recurrent_names(recurrent, program, shape)
+        self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite)
         self.parameters_of_neuron = Parameters.build(spec, float(dt), shape, dtype, _seed(key))
-        weights_key = jax.random.fold_in(key, 1)
+        chosen, weights_key = self.frame.recurrent, jax.random.fold_in(key, 1)
         self.weights = RecurrentWeights(chosen, shape[0], dtype, weights_key) if chosen else None
-        self.frame = Frame(neuron, shape, float(dt), program, chosen, dtype, schedule, check_finite)
 
     # what it is
 
@@ -186,29 +179,38 @@ class NeuronLayer(eqx.Module):
     # running
 
     def __call__(
-        self, x: Any, carry: JaxCarry | None = None, *, lengths: Any = None, key: Any = None
-    ) -> tuple[Any, JaxCarry]:
+        self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
+        batch: int | None = None, key: Any = None,
+    ) -> tuple[Any, JaxCarry]:  # fmt: skip
         """Run over a sequence.
 
         Args:
-            x: (T, B, *size*), or a dict of them by input name.
+            x: (T, B, *size*), or a dict of them by input name; None for a neuron without inputs.
             carry: of an earlier call; None starts from the declared init.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
+            steps, batch: T and B of a neuron without inputs.
             key: not read; equinox's containers pass one.
 
         Raises:
             RunError: a wrong shape, dtype, length or carry.
         """
-        given, found = self._run(x, carry, lengths, trace=False)
-        outputs, after = list(found.outputs), list(found.carry)
+        given = read_inputs(self.frame, x, lengths, steps, batch)
+        found = self._run(given, carry, trace=False)
+        outputs = found.outputs
         if self.frame.check_finite:
-            outputs = self._require_finite(x, carry, lengths, outputs, after)
+            outputs = self._require_finite(given, carry, outputs, found.carry)
         rows = self.frame.border.join([o.astype(given.dtype) for o in outputs], self.frame.border.outputs)
-        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(after, found.last)
+        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(found.carry, found.last)
 
-    def trace(self, x: Any, carry: JaxCarry | None = None, *, lengths: Any = None) -> dict[str, Array]:
+    def trace(
+        self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
+        batch: int | None = None,
+    ) -> dict[str, Array]:  # fmt: skip
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        _, found = self._run(x, carry, lengths, trace=True)
+        return self._traced(read_inputs(self.frame, x, lengths, steps, batch), carry)
+
+    def _traced(self, given: Sequence, carry: JaxCarry | None) -> dict[str, Array]:
+        found = self._run(given, carry, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
         return self.frame.border.join_by_name(named)
 
@@ -219,9 +221,8 @@ class NeuronLayer(eqx.Module):
         last = jnp.zeros((batch, *self.size), self.frame.dtype) if self.recurrent else None
         return self._carry(_first(self.frame, self.parameters_of_neuron, batch), last)
 
-    def _run(self, x: Any, carry: Any, lengths: Any, trace: bool) -> tuple[Sequence, eager_jax.JaxRun]:
+    def _run(self, given: Sequence, carry: Any, trace: bool) -> eager_jax.JaxRun:
         frame, start, last = self.frame, None, None
-        given = read_inputs(frame, x, lengths)
         shape = (given.batch, *self.size)
         if carry is not None:
             check_carry(carry, frame.digest, (shape, frame.dtype), _described, frame.border.axes_of_carry())
@@ -229,18 +230,15 @@ class NeuronLayer(eqx.Module):
             last = carry[LAST] if self.recurrent else None
         elif self.recurrent:
             last = jnp.zeros(shape, frame.dtype)
-        found = _forward(
-            frame, trace, self.parameters_of_neuron, self.weights, given.inputs, start, last, given.lengths
-        )
-        return given, eager_jax.JaxRun(*found)
+        tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
+        inner = self.parameters_of_neuron, self.weights
+        return eager_jax.JaxRun(*_forward(frame, trace, *inner, given.inputs, start, last, given.lengths))
 
     def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
         named = self.frame.border.join(arrays, self.frame.border.carry)
         return JaxCarry(named if last is None else named | {LAST: last}, self.frame.digest)
 
-    def _require_finite(
-        self, x: Any, carry: Any, lengths: Any, outputs: list[Array], after: list[Array]
-    ) -> list[Array]:
+    def _require_finite(self, given: Sequence, carry: Any, outputs: list[Array], after: list[Array]) -> list[Array]:
         """Raise with the first step, lane and state that is not finite; under a trace: later, without them."""
         bad = jnp.any(jnp.stack([~jnp.isfinite(a).all() for a in (*outputs, *after)]))
         name = self.neuron.spec.name
@@ -251,7 +249,7 @@ class NeuronLayer(eqx.Module):
             return list(eqx.error_if(outputs, bad, where))
         if not bad:
             return outputs
-        rows = {n: np.argwhere(~np.isfinite(np.asarray(v))) for n, v in self.trace(x, carry, lengths=lengths).items()}
+        rows = {n: np.argwhere(~np.isfinite(np.asarray(v))) for n, v in self._traced(given, carry).items()}
         first = {n: b[0].tolist() for n, b in rows.items() if len(b)}
         if not first:
             raise RunError(f"a value of '{name}' is not finite")
@@ -337,5 +335,6 @@ def _forward(
         at = frame.program.inputs.index(str(frame.recurrent.input)), names.index(str(frame.recurrent.output))
         drive = eager_jax.Drive(*at, weights.matrix(), weights.bias, last)
     carry = inits if start is None else list(start)
+    inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     found = eager_jax.run(frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace)
     return found.outputs, found.carry, found.last, found.trace

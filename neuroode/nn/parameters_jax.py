@@ -17,7 +17,7 @@ from neuroode.nn import transforms
 from neuroode.nn.store import canonical
 from neuroode.program import values as numbers
 from neuroode.spec.types import NeuronSpec, ParameterDecl
-from neuroode.system.indices import axis_sizes, element_values
+from neuroode.system.indices import axis_sizes, element_values, is_table
 
 Array = jax.Array
 
@@ -113,7 +113,7 @@ class Parameters(eqx.Module):
     def slots(self) -> dict[str, Array]:
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
         rows: dict[str, Array] = {}
-        for p in self.spec.parameters:
+        for p in (p for p in self.spec.parameters if not is_table(p)):
             value = self.constrained(p)
             parts = {".re": value[..., 0], ".im": value[..., 1]} if p.type == "complex" else {"": value}
             for suffix, part in parts.items():
