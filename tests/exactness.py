@@ -46,8 +46,12 @@ class Row:
 
 
 @cache
+def _made(text: str) -> Neuron:
+    return neuron(text)
+
+
 def made(case: Case) -> Neuron:
-    return neuron(case.yaml())
+    return _made(case.yaml())
 
 
 def weights(case: Case) -> np.ndarray:
