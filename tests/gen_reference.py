@@ -1,0 +1,517 @@
+"""A second implementation of language.md, section 3: a declaration stepped by its syntax tree, in torch float64.
+
+It shares the parser and nothing else with the compiler: no sympy, no program, no adjoint. Linear flows are solved by the
+exponential of a matrix that is found by probing the right side, arrays are taken apart index by index, and gradients are
+autograd's. Slow, and meant to be read beside the language's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from math import ceil
+from typing import Any
+
+import torch
+
+from neuroode.expr.nodes import Binary, Call, Compare, Expr, Logic, Neg, Num, Ref
+from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.types import EventDecl, NeuronSpec
+
+Tensor = torch.Tensor
+Key = tuple[str, tuple[int, ...]]
+F64 = torch.float64
+
+
+def _exprel(x: Tensor) -> Tensor:
+    safe = torch.where(x.abs() < 1e-5, torch.ones_like(x), x)
+    return torch.where(x.abs() < 1e-5, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
+
+
+def _folded(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def fold(*args: Tensor) -> Tensor:
+        total = args[0]
+        for a in args[1:]:
+            total = f(total, a)
+        return total
+
+    return fold
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "sin": torch.sin, "cos": torch.cos, "tan": torch.tan,
+    "sinh": torch.sinh, "cosh": torch.cosh, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
+    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)), "relu": torch.relu, "erf": torch.erf,
+    "abs": torch.abs, "sign": torch.sign, "floor": torch.floor, "ceil": torch.ceil, "round": torch.round,
+    "real": torch.real, "imag": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "conj": torch.conj,
+    "arg": torch.angle, "exprel": _exprel, "detach": lambda x: x.detach(),
+    "straight_through": lambda a, b: (a - b).detach() + b,
+    "clip": lambda x, lo, hi: torch.minimum(torch.maximum(x, lo), hi),
+    "min": _folded(torch.minimum), "max": _folded(torch.maximum),
+}  # fmt: skip
+
+
+def number(x: Any) -> Tensor:
+    return torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else F64)
+
+
+def scale(unit: str | None) -> float:
+    return float(scale_and_dimension(unit)[0]) if unit else 1.0
+
+
+# surrogates: height*shape(m/width), language.md section 7
+
+SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "fast_sigmoid": lambda x: (1 + x.abs()) ** -2,
+    "sigmoid": lambda x: torch.cosh(x / 2) ** -2,
+    "atan": lambda x: 1 / (1 + x * x),
+    "triangle": lambda x: torch.relu(1 - x.abs()),
+    "rectangle": lambda x: (x.abs() <= 1).to(F64),
+    "gaussian": lambda x: torch.exp(-x * x / 2),
+    "exponential": lambda x: torch.exp(-x.abs()),
+    "straight_through": torch.ones_like,
+    "none": torch.zeros_like,
+}
+
+
+def _lobes(kind: str, x: Tensor, h: Tensor, r: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """(weighted lobe, its radius) of the kinds made of Gaussians."""
+
+    def g(c: float, radius: Tensor) -> Tensor:
+        return torch.exp(-((x - c) ** 2) / (2 * radius**2))
+
+    one = torch.ones_like(h)
+    first = ((1 + h) * g(0, one), one)
+    if kind == "double_gaussian":
+        return [first, (-2 * h * g(0, r), r)]
+    return [first, (-h * g(1, r), r), (-h * g(-1, r), r)]
+
+
+@dataclass
+class Reference:
+    """One neuron with its constrained parameter values (in declared units; a level's axes first, then index axes).
+
+    `methods` says for each flow state how its time is stepped, and which states are stepped together.
+    """
+
+    spec: NeuronSpec
+    dt: float
+    values: Mapping[str, Tensor]
+    size: tuple[int, ...]
+    methods: tuple[tuple[tuple[str, ...], str], ...]
+    step: int = 0
+    now: dict[Any, Tensor] = field(default_factory=dict)
+    past: dict[Key, list[Tensor]] = field(default_factory=dict)
+    nearest: float = float("inf")  # the smallest margin of an event or a comparison
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        self.flows = {e.name + "'" * k: e for e in spec.equations if e.kind == "flow" for k in range(e.order)}
+        self.maps = {e.name: e for e in spec.equations if e.kind == "map"}
+        self.definitions = {e.name: e for e in spec.equations if e.kind == "definition"}
+        self.inputs = {i.name: i for i in spec.inputs}
+        self.parameters = {p.name: p for p in spec.parameters}
+        self.events = {e.name: e for e in spec.events}
+        self.declared = {s.name: s for s in spec.states}
+        self.sizes = {a.name: a.size for a in spec.axes}
+        self.complex = {s.name for s in spec.states if s.type == "complex"} | {
+            e.name for e in spec.equations if e.complex
+        }
+        self.seconds = self.dt * scale(spec.dt.unit if spec.dt else None)
+
+    # the sequence
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs (T, B, *size*, axes) in declared units -> every state, event and output, (T, B, *size*, axes)."""
+        first = next(iter(inputs.values()))
+        self.lanes = tuple(first.shape[1 : 2 + len(self.size)])
+        self.given = {n: x * scale(self.inputs[n].unit) for n, x in inputs.items()}
+        self.left = {k: self.wide(self.init(k)) for k in self.keys([*self.flows, *self.maps])}
+        self.resting: dict[Key, Tensor] = {}
+        rows: dict[str, list[Tensor]] = {}
+        for self.step in range(len(first)):
+            self.now = {}
+            for name, value in self.finish().items():
+                rows.setdefault(name, []).append(value)
+        return {n: torch.stack(v) for n, v in rows.items()}
+
+    def finish(self) -> dict[str, Tensor]:
+        """Everything of this step, then the records that the next ones read."""
+        shown = {n: self.array(n, self.after) for n in [*self.flows, *self.maps]}
+        shown |= {n: self.array(n, self.event) for n in self.events}
+        for name, value in self.spec.outputs:
+            unit = self.unit(value.name) if isinstance(value, Ref) else 1.0
+            shown.setdefault(name, self.output(value) / unit)
+        left = {k: self.after(k) for k in self.left}
+        recorded = {k: self.input(k) for k in self.keys(self.inputs)}
+        recorded |= {k: self.event(k) for k in self.keys(self.events)}
+        recorded |= {k: self.wide(self.definition(k, None)) for k in self.keys(self.definitions)}
+        for k, v in (left | recorded).items():
+            self.past.setdefault(k, []).append(v)
+        self.left = left
+        return shown
+
+    def output(self, value: Expr) -> Tensor:
+        names = list(dict.fromkeys(_free_axes(value, self.sizes)))
+        cells = [
+            self.wide(self.ev(value, None, dict(zip(names, at, strict=True))))
+            for at in product(*(range(self.count(n)) for n in names))
+        ]
+        return torch.stack(cells, -1).reshape(*self.lanes, *map(self.count, names)) if names else cells[0]
+
+    # names and arrays
+
+    def count(self, axis: str) -> int:
+        found = self.sizes[axis]
+        return found if isinstance(found, int) else self.count(str(found))
+
+    def axes_of(self, name: str) -> tuple[str, ...]:
+        bare = name.rstrip("'")
+        for table in (self.flows, self.maps, self.definitions, self.inputs, self.events):
+            if bare in table:
+                return table[bare].axes
+        return ()
+
+    def keys(self, names: Any) -> list[Key]:
+        return [(n, at) for n in names for at in product(*(range(self.count(a)) for a in self.axes_of(n)))]
+
+    def array(self, name: str, read: Callable[[Key], Tensor]) -> Tensor:
+        axes = self.axes_of(name)
+        cells = [self.wide(read(k)) / self.unit(name) for k in self.keys([name])]
+        return torch.stack(cells, -1).reshape(*self.lanes, *map(self.count, axes)) if axes else cells[0]
+
+    def unit(self, name: str) -> float:
+        for table in (self.declared, self.inputs, self.parameters):
+            if name in table:
+                return scale(table[name].unit)
+        return 1.0
+
+    def wide(self, value: Tensor) -> Tensor:
+        return value.expand(self.lanes)
+
+    def init(self, key: Key) -> Tensor:
+        name, at = key
+        decl = self.declared.get(name)
+        value = number(0.0)
+        if decl is not None and decl.init is not None:
+            value = self.ev(decl.init, None, dict(zip(self.axes_of(name), at, strict=True)), inits=True)
+        return value.to(torch.complex128) if name.rstrip("'") in self.complex else value
+
+    def before(self, key: Key, lag: int) -> Tensor:
+        """What step t - lag left or recorded; before the first step a state is its init, the others are 0."""
+        record = self.past.get(key, [])
+        if lag <= len(record):
+            return record[-lag]
+        is_state = key[0] in self.flows or key[0] in self.maps
+        return self.wide(self.init(key)) if is_state else torch.zeros(self.lanes, dtype=F64)
+
+    def memo(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        if key not in self.now:
+            self.now[key] = make()
+        return self.now[key]
+
+    # values of this step
+
+    def input(self, key: Key) -> Tensor:
+        return self.given[key[0]][(self.step, ..., *key[1])]
+
+    def state(self, key: Key) -> Tensor:
+        """x[t]: after flow or map, impulses and late resets."""
+        if key[0] in self.flows:
+            return self.memo(("[t]", key), lambda: self.late(key, self.flow()[key]))
+        return self.memo(("[t]", key), lambda: self.late(key, self.map(key)))
+
+    def map(self, key: Key) -> Tensor:
+        value = self.ev(self.maps[key[0]].rhs, None, dict(zip(self.axes_of(key[0]), key[1], strict=True)))
+        return self.wide(value.to(torch.complex128) if key[0] in self.complex else value)
+
+    def definition(self, key: Key, running: dict[Key, Tensor] | None) -> Tensor:
+        axes = dict(zip(self.axes_of(key[0]), key[1], strict=True))
+        return self.ev(self.definitions[key[0]].rhs, running, axes)
+
+    def late(self, key: Key, value: Tensor) -> Tensor:
+        for e in self.events.values():
+            if e.reset and e.reset.when == "next_step":
+                value = self.assigned(key, value, e, lambda k: self.before(k, 1), own=True)
+        return value
+
+    def after(self, key: Key) -> Tensor:
+        value = self.state(key)
+        for e in self.events.values():
+            if e.reset and e.reset.when == "same_step":
+                value = self.assigned(key, value, e, self.event, own=False)
+        return value
+
+    def assigned(
+        self, key: Key, value: Tensor, e: EventDecl, signal: Callable[[Key], Tensor], own: bool
+    ) -> Tensor:  # fmt: skip
+        """x + e*(target - x) of every assignment of `e` to this state; the value is the target where e is 1."""
+        for a in e.reset.do if e.reset else ():
+            if a.name != key[0]:
+                continue
+            at = dict(zip(a.axes, key[1], strict=False))
+            s = self.wide(signal((e.name, key[1] if e.axes else ())))
+            s = s.detach() if e.reset_gradient == "detached" else s
+            if own:  # inside a late reset the state's own name is its value so far
+                self.now["[t]", key] = value
+            found = self.ev(a.value, None, at)
+            if own:
+                del self.now["[t]", key]
+            target = {"=": found, "+=": value + found, "-=": value - found, "*=": value * found}[a.op]
+            slope = value + s * (target - value)
+            exact = torch.where(s != 0, target.expand(self.lanes).to(slope.dtype), value.to(slope.dtype))
+            value = exact.detach() + slope - slope.detach()
+        return value
+
+    # events
+
+    def event(self, key: Key) -> Tensor:
+        return self.memo(key, lambda: self.fired(key))
+
+    def fired(self, key: Key) -> Tensor:
+        e = self.events[key[0]]
+        value = self.test(e, e.when, dict(zip(e.axes, key[1], strict=True)))
+        if e.refractory:
+            steps = ceil(float(self.ev(e.refractory.duration, None, {})) / self.seconds - 1e-6)
+            rest = self.past.get(key, [])[-steps:] if steps else []
+            value = value * torch.stack([1 - r.detach() for r in rest]).prod(0) if rest else value
+        return value
+
+    def test(self, e: EventDecl, c: Any, at: dict[str, int]) -> Tensor:
+        if isinstance(c, Logic):
+            parts = [self.test(e, a, at) for a in c.args]
+            if c.op == "not":
+                return 1 - parts[0]
+            if c.op == "and":
+                return parts[0] * parts[1]
+            return 1 - (1 - parts[0]) * (1 - parts[1])
+        left, right = self.ev(c.left, None, at), self.ev(c.right, None, at)
+        unit = next((self.unit(n) for n in sorted(_states(c)) if self.unit(n) != 1), 1.0)
+        m = self.wide(left - right if c.op[0] == ">" else right - left) / unit
+        hit = (m >= 0) if c.op[1:] else (m > 0)
+        self.near(m)
+        straight = m * self.slope(e, m.detach()).detach()
+        return hit.to(F64) + straight - straight.detach()
+
+    def near(self, m: Tensor) -> None:
+        self.nearest = min(self.nearest, float(m.detach().abs().min()))
+
+    def slope(self, e: EventDecl, m: Tensor) -> Tensor:
+        s = e.surrogate
+        if s.expression is not None:
+            return self.wide(self.ev(s.expression, None, {"m": m}))
+        o: dict[str, Any] = {"width": 0.5, "height": 1.0, "h": 0.15, "ratio": 6.0}
+        o = {k: number(v) for k, v in o.items()}
+        o |= {k: self.ev(v, None, {}) for k, v in s.options if not isinstance(v, bool)}
+        x = m / o["width"]
+        if s.kind in SHAPES:
+            return o["height"] * SHAPES[s.kind](x)
+        area = dict(s.options).get("normalised") is True
+        rows = _lobes(s.kind, x, o["h"], o["ratio"])
+        total = sum(g / ((2 * torch.pi) ** 0.5 * r * o["width"] if area else 1) for g, r in rows)
+        return o["height"] * total
+
+    # flows
+
+    def flow(self) -> dict[Key, Tensor]:
+        if "flow" not in self.now:
+            keys = self.keys(self.flows)
+            x = self.kicked({k: self.left[k] for k in keys}, "start")
+            self.now["flow"] = self.kicked(self.moved(x), "end")  # type: ignore[assignment]
+        return self.now["flow"]  # type: ignore[return-value]
+
+    def rates(self, x: dict[Key, Tensor], keys: list[Key], kick: str | None = None) -> dict[Key, Tensor]:
+        """dx/dt at the running values x; impulses are 0, but for that of the input `kick`."""
+        self.kick = kick
+        rows = {}
+        for name, at in keys:
+            e = self.flows[name]
+            if name != e.name + "'" * (e.order - 1):
+                rows[name, at] = x[name + "'", at]
+            else:
+                rows[name, at] = self.wide(self.ev(e.rhs, x, dict(zip(e.axes, at, strict=True))))
+        return rows
+
+    def kicked(self, x: dict[Key, Tensor], at: str) -> dict[Key, Tensor]:
+        """x with coefficient*I[t] added; the coefficients are taken before."""
+        moved = dict(x)
+        for i in self.inputs.values():
+            if i.kind != "current" and i.at == at:
+                off, on = self.rates(x, list(x)), self.rates(x, list(x), i.name)
+                moved = {k: v + (on[k] - off[k]) for k, v in moved.items()}
+        return moved
+
+    def moved(self, x: dict[Key, Tensor]) -> dict[Key, Tensor]:
+        new = dict(x)
+        for states, method in self.methods:
+            keys = self.keys(states)
+            name = method.partition("(")[0]
+            new |= getattr(self, f"by_{name}")(x, keys)
+        return new
+
+    def affine(self, x: dict[Key, Tensor], keys: list[Key]) -> tuple[Tensor, Tensor]:
+        """A and u of dx/dt = A x + u in these states, found by probing; the others stand still."""
+        zero = {k: torch.zeros_like(x[k]) for k in keys}
+        u = self.rates(x | zero, keys)
+        columns = []
+        for k in keys:
+            at = self.rates(x | zero | {k: torch.ones_like(x[k])}, keys)
+            columns.append(torch.stack([at[j] - u[j] for j in keys], -1))
+        return torch.stack(columns, -1), torch.stack([u[k] for k in keys], -1)
+
+    def by_exact(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        A, u = self.affine(x, keys)
+        n = len(keys)
+        top = torch.cat([A, u[..., None].to(A.dtype)], -1) * self.seconds
+        E = torch.linalg.matrix_exp(torch.cat([top, torch.zeros_like(top[..., :1, :])], -2))
+        start = torch.stack([x[k] for k in keys], -1).to(E.dtype)
+        end = (E[..., :n, :n] @ start[..., None])[..., 0] + E[..., :n, n]
+        return {k: end[..., j].to(x[k].dtype) for j, k in enumerate(keys)}
+
+    def by_bilinear(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        A, u = self.affine(x, keys)
+        half, one = A * (self.seconds / 2), torch.eye(len(keys), dtype=A.dtype)
+        start = torch.stack([x[k] for k in keys], -1).to(A.dtype)[..., None]
+        right = (one + half) @ start + self.seconds * u[..., None].to(A.dtype)
+        end = torch.linalg.solve(one - half, right)[..., 0]
+        return {k: end[..., j] for j, k in enumerate(keys)}
+
+    def by_exp_euler(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        return {k: v for key in keys for k, v in self.by_exact(x, [key]).items()}
+
+    def by_euler(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        slopes = self.rates(x, keys)
+        return {k: x[k] + self.seconds * slopes[k] for k in keys}
+
+    def by_semi_implicit(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        new = dict(x)
+        for k in keys:
+            new[k] = x[k] + self.seconds * self.rates(new, [k])[k]
+        return {k: new[k] for k in keys}
+
+    def by_heun(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        h, a = self.seconds, self.rates(x, keys)
+        b = self.rates(x | {k: x[k] + h * a[k] for k in keys}, keys)
+        return {k: x[k] + h / 2 * (a[k] + b[k]) for k in keys}
+
+    def by_rk4(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+        h, rows = self.seconds, [self.rates(x, keys)]
+        for c in (0.5, 0.5, 1.0):
+            rows.append(self.rates(x | {k: x[k] + c * h * rows[-1][k] for k in keys}, keys))
+        a, b, c, d = rows
+        return {k: x[k] + h / 6 * (a[k] + 2 * b[k] + 2 * c[k] + d[k]) for k in keys}
+
+    # expressions
+
+    def ev(self, node: Any, running: dict[Key, Tensor] | None, at: dict[str, Any], inits: bool = False) -> Tensor:
+        match node:
+            case Num():
+                value = float(node.value) * scale(node.unit)
+                return number(value * 1j if node.imaginary else value)
+            case Neg():
+                return -self.ev(node.arg, running, at, inits)
+            case Binary():
+                return self.binary(node, running, at, inits)
+            case Call():
+                return self.call(node, running, at, inits)
+            case Ref():
+                return self.read(node, running, at, inits)
+            case Compare():
+                left, right = self.ev(node.left, running, at), self.ev(node.right, running, at)
+                self.near(left - right)
+                return _compare(node.op, left, right)
+            case Logic():
+                parts = [self.ev(a, running, at) for a in node.args]
+                return ~parts[0] if node.op == "not" else parts[0] & parts[1] if node.op == "and" else parts[0] | parts[1]
+        raise TypeError(node)
+
+    def binary(self, node: Binary, running: Any, at: dict[str, Any], inits: bool) -> Tensor:
+        a = self.ev(node.left, running, at, inits)
+        b = self.ev(node.right, running, at, inits)
+        match node.op:
+            case "+":
+                return a + b
+            case "-":
+                return a - b
+            case "*":
+                return a * b
+            case "/":
+                return a / b
+        return a ** int(b) if not b.is_complex() and not b.requires_grad and b.dim() == 0 and b == b.round() else a**b
+
+    def call(self, node: Call, running: Any, at: dict[str, Any], inits: bool) -> Tensor:
+        if node.name.startswith(("sum_", "mean_")):
+            kind, axis = node.name.split("_", 1)
+            rows = [self.ev(node.args[0], running, at | {axis: i}, inits) for i in range(self.count(axis))]
+            return sum(rows[1:], rows[0]) / (len(rows) if kind == "mean" else 1)
+        if node.name == "after":
+            ref = node.args[0]
+            return self.after((ref.name + "'" * ref.primes, tuple(self.index(i, at) for i in ref.indices)))
+        args = [self.ev(a, running, at, inits) for a in node.args]
+        if node.name == "where":
+            return torch.where(args[0], args[1], args[2])
+        return FUNCTIONS[node.name](*args)
+
+    def index(self, i: str | int, at: dict[str, Any]) -> int:
+        return i if isinstance(i, int) else at[i]
+
+    def read(self, node: Ref, running: dict[Key, Tensor] | None, at: dict[str, Any], inits: bool) -> Tensor:
+        name = node.name + "'" * node.primes
+        if name in at:
+            return at[name] if isinstance(at[name], Tensor) else number(float(at[name]))
+        if name in self.parameters:
+            return self.parameter(node, at)
+        own = any(name in t for t in (self.flows, self.maps, self.definitions, self.inputs, self.events))
+        fixed = {"pi": torch.pi, "i": 1j, "dt": self.seconds, "step": float(self.step)}
+        fixed["t"] = (self.step + 1) * self.seconds
+        if name in fixed and not own:
+            return number(fixed[name])
+        key = (name, tuple(self.index(i, at) for i in node.indices))
+        if inits:
+            return self.init(key)
+        lag = round(float(self.ev(node.time.lag, None, at))) if node.time else 0
+        return self.present(key, node, running) if lag == 0 else self.before(key, lag)
+
+    def present(self, key: Key, node: Ref, running: dict[Key, Tensor] | None) -> Tensor:
+        name = key[0]
+        if name in self.definitions:
+            return self.definition(key, running)
+        if name in self.inputs:
+            silent = running is not None and self.inputs[name].kind != "current" and self.kick != name
+            return torch.zeros(self.lanes, dtype=F64) if silent else self.input(key)
+        if name in self.events:
+            return self.event(key)
+        if running is not None and name in self.flows and node.time is None:
+            return running[key]
+        return self.state(key)
+
+    def parameter(self, node: Ref, at: dict[str, Any]) -> Tensor:
+        p = self.parameters[node.name]
+        value = self.values[node.name] * scale(p.unit)
+        where = [self.index(i, at) for i in node.indices]
+        where += [self.step] if node.time else []
+        value = value[(..., *where)] if where else value
+        if "channel" in p.per:
+            value = value.reshape(-1, *([1] * (len(self.size) - 1)))
+        return value
+
+
+def _compare(op: str, a: Tensor, b: Tensor) -> Tensor:
+    return {">": a > b, ">=": a >= b, "<": a < b, "<=": a <= b}[op]
+
+
+def _states(c: Any) -> set[str]:
+    from neuroode.expr.nodes import names
+
+    return names(c)
+
+
+def _free_axes(node: Any, sizes: Mapping[str, Any]) -> list[str]:
+    from neuroode.expr.nodes import children, walk
+
+    if isinstance(node, Call) and node.name.startswith(("sum_", "mean_")):
+        return [a for a in _free_axes(node.args[0], sizes) if a != node.name.split("_", 1)[1]]
+    own = [i for i in node.indices if i in sizes] if isinstance(node, Ref) else []
+    own += [node.name] if isinstance(node, Ref) and node.name in sizes else []
+    return own + [a for c in children(node) for a in _free_axes(c, sizes)] if walk(node) else own

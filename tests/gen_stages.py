@@ -1,0 +1,281 @@
+"""One generated neuron through the whole line: every stage, and every pair that must agree."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gen_reference import Reference
+from oracles import assert_same, by_interpreter, by_layer
+
+from neuroode.cli.main import main
+from neuroode.neuron import Neuron
+from neuroode.program import interpret
+from neuroode.program.values import interpreter_parameters
+from neuroode.spec.read_yaml import read_text
+from neuroode.spec.write_yaml import to_yaml
+
+F64 = torch.float64
+STEPS, BATCH = 14, 2
+NEAR = 1e-7  # a run that comes nearer to a tie than this is drawn again: rounding decides there
+EQUAL, SLOPES = 1e-12, 1e-11  # targets against the interpreter: values, gradients
+SEMANTIC, SEMANTIC_SLOPES = 1e-8, 1e-6  # interpreter against the second implementation, which takes matrix exponentials
+TRIES = 20
+
+
+@dataclass
+class Case:
+    """A declaration, the file that holds it, and the sizes of its run."""
+
+    text: str
+    path: Path
+    seed: int
+    size: tuple[int, ...] = (3,)
+
+    @cached_property
+    def neuron(self) -> Neuron:
+        return Neuron.from_spec(read_text(self.text, str(self.path)))
+
+    @cached_property
+    def dt(self) -> float:
+        return self.neuron.step_length()
+
+    @cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Inputs that lead to no tie, (T, B, *size*, axes)."""
+        for k in range(TRIES):
+            found = self.drawn(np.random.default_rng([self.seed, k]))
+            self.reference, self.wanted = reference_run(self, found)
+            if self.reference.nearest > NEAR:
+                return found
+        raise AssertionError(f"{TRIES} draws of inputs all came nearer than {NEAR} to a tie")
+
+    def drawn(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        spec, rows = self.neuron.spec, {}
+        sizes = {a.name: a.size for a in spec.axes}
+        scale = rng.choice([0.7, 1.5, 3.0]) * (10 if spec.dt and spec.dt.unit else 1)
+        for i in spec.inputs:
+            shape = (STEPS, BATCH, *self.size, *(sizes[a] for a in i.axes))
+            x = scale * rng.normal(0.3, 1, shape)
+            rare = rng.random(shape) < 0.3
+            rows[i.name] = x if i.kind == "current" else rare * (x if i.kind == "impulse" else 1.0 * rng.integers(1, 3, shape))
+        return rows
+
+    @cached_property
+    def slots(self) -> dict[str, np.ndarray]:
+        return interpreter_parameters(self.neuron.spec, self.dt, self.size, 0, {})
+
+    def layer(self, **options: Any) -> Any:
+        torch.manual_seed(self.seed)
+        layer = self.neuron.torch(self.size, **{"dtype": F64} | options)
+        values = initial(self)
+        return layer.set(**{p.name: torch.as_tensor(values[p.name]) for p in self.neuron.spec.parameters})
+
+    @cached_property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {n: torch.as_tensor(x) for n, x in self.inputs.items()}
+
+
+def initial(case: Case) -> dict[str, np.ndarray]:
+    from neuroode.program.values import initial_values
+
+    return initial_values(case.neuron.spec, case.dt, case.size, np.random.default_rng(0))
+
+
+def reference_run(case: Case, inputs: Mapping[str, np.ndarray]) -> tuple[Reference, dict[str, torch.Tensor]]:
+    """The second implementation on these inputs, with leaves for gradients."""
+    values = {n: torch.as_tensor(v).requires_grad_() for n, v in initial(case).items()}
+    methods = tuple((u.states, u.method) for u in case.neuron.discretize(case.dt).updates)
+    reference = Reference(case.neuron.spec, case.dt, values, case.size, methods)
+    reference.leaves = {n: torch.as_tensor(x).requires_grad_() for n, x in inputs.items()}
+    return reference, reference.run(reference.leaves)
+
+
+# stages
+
+
+def check(case: Case) -> None:
+    spec = case.neuron.spec
+    assert read_text(to_yaml(spec)) == spec, "YAML round trip"
+    assert command("check", str(case.path))[0] in (0, 1)
+
+
+def show(case: Case) -> None:
+    status, text = command("show", str(case.path), "--plan")
+    assert status == 0, text
+    assert all(e.name in text for e in case.neuron.spec.equations)
+    json.loads(command("show", str(case.path), "--json")[1])
+
+
+def simulate(case: Case) -> None:
+    """The interpreter against the second implementation: values, and gradients by autograd of the latter."""
+    inputs, wanted = case.inputs, case.wanted
+    found = case.neuron.simulate(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
+    for name, value in wanted.items():
+        got = found.get(name)
+        assert got is not None, f"no {name} in the trace"
+        assert np.isfinite(got).all(), name
+        near(f"value of {name}", got, value.detach().numpy(), SEMANTIC)
+    assert max(np.abs(v).max() for v in found.values()) < 1e6, "not tame"
+
+
+def slopes(case: Case) -> None:
+    """Gradients of the interpreter's adjoint against autograd through the second implementation."""
+    program = case.neuron.program(case.dt)
+    result = interpret.run(program, case.slots, case.inputs)
+    seeds = {n: np.random.default_rng(7).normal(size=o.shape) for n, o in result.outputs.items()}
+    grads = interpret.gradients(program, case.slots, result, seeds)
+    total = sum((case.wanted[n] * torch.as_tensor(g)).sum() for n, g in seeds.items())
+    leaves = case.reference.leaves | dict(case.reference.values)
+    rows = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    wanted = {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(leaves.items(), rows, strict=True)}
+    largest = max(float(g.abs().max()) for g in wanted.values())
+    for n in case.inputs:
+        near(f"gradient of input {n}", grads.inputs[n], wanted[n].numpy(), SEMANTIC_SLOPES, largest)
+    for p in case.neuron.spec.parameters:
+        if p.trainable:
+            parts = {"": wanted[p.name]} if p.type != "complex" else {
+                ".re": wanted[p.name].real, ".im": wanted[p.name].imag}  # fmt: skip
+            for part, g in parts.items():
+                got = grads.parameters.get(f"p.{p.name}{part}", np.zeros(g.shape)).reshape(g.shape)
+                near(f"gradient of parameter {p.name}{part}", got, g.numpy(), SEMANTIC_SLOPES, largest)
+
+
+def eager(case: Case) -> None:
+    """The torch program, outputs, carry and all gradients against the interpreter."""
+    layer = case.layer(schedule="eager")
+    case.found_eager = by_layer(layer, case.tensors)
+    assert_same(case.found_eager, by_interpreter(layer, case.tensors), EQUAL * 10, SLOPES)
+
+
+def kernel(case: Case) -> None:
+    """The C kernel against the interpreter and the eager program."""
+    layer = case.layer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = by_layer(layer, case.tensors)
+    assert_same(found, by_interpreter(layer, case.tensors), EQUAL * 10, SLOPES)
+    assert_same(found, case.found_eager, EQUAL * 10, SLOPES)
+
+
+def chunks(case: Case) -> None:
+    """Two calls that pass the carry on equal one; also with lengths, also recurrent where there is one output."""
+    for options in ({}, {"schedule": "eager"}):
+        layer = case.layer(**options)
+        whole, end = layer(one(case.tensors))
+        first, carry = layer(one({n: x[:5] for n, x in case.tensors.items()}))
+        second, last = layer(one({n: x[5:] for n, x in case.tensors.items()}), carry)
+        for name, value in named(layer, whole).items():
+            joined = torch.cat([named(layer, first)[name], named(layer, second)[name]])
+            near(f"{name} in chunks", joined.detach(), value.detach(), EQUAL)
+        for name, value in end.items():
+            near(f"carry {name} in chunks", last[name].detach(), value.detach(), EQUAL)
+
+
+def single(case: Case) -> None:
+    """float32: kernel and eager program are finite and of one shape."""
+    x = {n: v.float() for n, v in case.tensors.items()}
+    for schedule in ("auto", "eager"):
+        layer = case.layer(schedule=schedule, dtype=torch.float32)
+        for name, out in named(layer, layer(one(x))[0]).items():
+            assert out.dtype == torch.float32, name
+            assert bool(out.isfinite().all()), name
+
+
+def emit(case: Case) -> None:
+    """The torch text compares itself with its reference values; the C text compiles without a warning."""
+    space: dict[str, Any] = {"__name__": "emitted"}
+    exec(compile(case.neuron.emit("torch"), "<emitted>", "exec"), space)
+    rows = space["compare"]()
+    worst = max(rows, key=lambda r: r[-1])
+    assert worst[-1] <= 1e-9, f"standalone text: {worst}"
+    source = case.neuron.emit("c")
+    compiler = shutil.which("cc")
+    if compiler:
+        flags = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-"]
+        done = subprocess.run([compiler, *flags], input=source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[:2000]
+
+
+def train(case: Case) -> None:
+    """Two steps of Adam on a loss of all outputs, in the kernel and eagerly: the same parameters, in their domains."""
+    ends = []
+    for schedule in ("auto", "eager"):
+        layer = case.layer(schedule=schedule)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=1e-3) if list(layer.parameters()) else None
+        for _ in range(2):
+            out = named(layer, layer(one(case.tensors))[0])
+            loss = sum(((o - 0.3) ** 2).mean() for o in out.values())
+            if optimizer is None or not loss.requires_grad:
+                continue
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            layer.project()
+        layer.parameters_of_neuron.check(layer.dt)
+        ends.append({n: v.detach().numpy() for n, v in layer.named_parameters()})
+        assert layer.to_neuron().spec.name == case.neuron.spec.name
+    for name, value in ends[0].items():
+        assert np.isfinite(value).all(), name
+        near(f"trained {name}", value, ends[1][name], 1e-9)
+
+
+STAGES: tuple[Callable[[Case], None], ...] = (
+    check, show, simulate, slopes, eager, kernel, chunks, single, emit, train,
+)  # fmt: skip
+
+
+def run_all(case: Case) -> Iterator[tuple[str, BaseException | None]]:
+    """(stage, what went wrong) for each stage; those after a failed one run too."""
+    for stage in STAGES:
+        try:
+            stage(case)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            yield stage.__name__, error
+        else:
+            yield stage.__name__, None
+
+
+# help
+
+
+def command(*words: str) -> tuple[int, str]:
+    """Status and standard output of the command line, in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(sys.stderr):
+        status = main(list(words))
+    return status, out.getvalue()
+
+
+def one(x: Mapping[str, torch.Tensor]) -> Any:
+    return next(iter(x.values())) if len(x) == 1 else dict(x)
+
+
+def named(layer: Any, out: Any) -> dict[str, torch.Tensor]:
+    return out if isinstance(out, dict) else {layer.program.outputs[0][0]: out}
+
+
+def near(what: str, found: Any, wanted: Any, bound: float, largest: float | None = None) -> None:
+    """Equal relative to the largest number of `wanted`, or to `largest`, and never by less than the bound itself."""
+    a, b = np.asarray(found), np.asarray(wanted)
+    assert a.shape == b.shape, f"{what}: shape {a.shape}, wanted {b.shape}"
+    if b.size:
+        apart = float(np.abs(a - b).max())
+        size = max(float(np.abs(b).max()), 1e-3 if largest is None else largest)
+        assert apart <= bound * size, f"{what}: {apart / size:.2e} apart, allowed {bound:.0e}"
+
+
