@@ -9,7 +9,8 @@ from random import Random
 from gen_terms import NAMES, Terms
 
 SURROGATES = (
-    "fast_sigmoid", "{kind: sigmoid, width: 0.4}", "atan", "{kind: triangle, width: 1}", "{kind: gaussian, height: 0.7}",
+    "fast_sigmoid", "{kind: sigmoid, width: 0.4}", "atan", "{kind: triangle, width: 1}",
+    "{kind: gaussian, height: 0.7}",
     "{kind: exponential, width: 0.6}", "straight_through", "none", "{kind: rectangle, width: 0.9}", "'0.3/(1 + m^2)'",
     "{kind: double_gaussian, width: 0.5, h: 0.2, ratio: 4, normalised: true}", "'max(0, 1 - abs(m)/2)'",
     "{kind: multi_gaussian, width: 0.7, h: 0.15, ratio: 6}", "{kind: fast_sigmoid, width: 0.3, height: 1.5}",
@@ -101,7 +102,9 @@ class Draft:
         if low > 0 and self.maybe(0.5):
             return f"log_uniform({low}, {high})"
         a, b = sorted((self.value(low, high), self.value(low, high) + 0.01))
-        return r.choice([f"uniform({a}, {b})", f"normal({(low + high) / 2:g}, 0.1)", f"2*uniform({a / 2:g}, {b / 2:g})"])
+        return r.choice(
+            [f"uniform({a}, {b})", f"normal({(low + high) / 2:g}, 0.1)", f"2*uniform({a / 2:g}, {b / 2:g})"]
+        )
 
     def time_constant(self) -> str:
         low, high = 2 * self.dt, 15 * self.dt

@@ -1,7 +1,7 @@
-"""The models of the day: `python tests/gen_models.py --seed TODAY` draws five neurons and runs each through every stage.
+"""The models of the day: `python tests/gen_models.py --seed TODAY` draws five neurons, each through every stage.
 
-Writes the declarations into a folder and prints pass or fail per stage. `--seed 2026-01-31/3` draws that one alone, which
-is how a failure of a test is looked at.
+Writes the declarations into a folder and prints pass or fail per stage. `--seed 2026-01-31/3` draws that one alone,
+which is how a failure of a test is looked at.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def failures(seed: str, folder: Path, say: bool = False) -> list[str]:
         words.append(f"{stage} {'FAIL' if error else 'ok'}")
         if error is not None:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            wrong.append(f"{seed}: {stage}: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {error}")
+            wrong.append(
+                f"{seed}: {stage}: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {error}"
+            )
     if say:
         print(f"{found.path}: " + ", ".join(words), flush=True)
     return wrong
@@ -45,7 +47,9 @@ def failures(seed: str, folder: Path, say: bool = False) -> list[str]:
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", default="TODAY", help="TODAY, a date or any word; with /N the one neuron of that number")
+    parser.add_argument(
+        "--seed", default="TODAY", help="TODAY, a date or any word; with /N the one neuron of that number"
+    )
     parser.add_argument("--count", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("generated"))

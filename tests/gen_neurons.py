@@ -103,7 +103,7 @@ class Neurons:
 
     def drive(self, inputs: list[str], depth: int = 1) -> str:
         """Currents anywhere, impulses as terms of their own."""
-        d, r = self.d, self.rng
+        d = self.d
         pushes = [n for n in inputs if "current" not in d.inputs[n]]
         held = [d.one(n) for n in inputs if n not in pushes]
         parts = [f"{d.fresh()}*{h}" for h in held]
@@ -279,7 +279,7 @@ class Neurons:
             d.events.append(Event(name, self.guard(sources), do, d.maybe(0.2), keys))
 
     def reset(self) -> list[str]:
-        r, d = self.rng, self.d
+        r = self.rng
         states = [*self.real, *self.complex, *self.maps]
         chosen = r.sample(states, min(len(states), r.choice([0, 1, 1, 1, 2])))
         return [self.assignment(s) for s in chosen]
@@ -315,7 +315,9 @@ class Neurons:
     def finish(self) -> None:
         d, r = self.d, self.rng
         if d.maybe(0.3) and (self.real or self.complex):
-            d.keys["method"] = r.choice(["euler", "euler", "auto", "exp_euler"] if not self.complex else ["euler", "auto"])
+            d.keys["method"] = r.choice(
+                ["euler", "euler", "auto", "exp_euler"] if not self.complex else ["euler", "auto"]
+            )
         d.keys |= {"about": "Drawn at random."} if d.maybe(0.3) else {}
         if d.parameters and d.maybe(0.3):
             d.keys["checks"] = f"['{next(iter(d.parameters))} < 1e6']" if not d.units else "['dt > 0 ms']"

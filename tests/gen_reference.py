@@ -1,14 +1,15 @@
 """A second implementation of language.md, section 3: a declaration stepped by its syntax tree, in torch float64.
 
-It shares the parser and nothing else with the compiler: no sympy, no program, no adjoint. Linear flows are solved by the
-exponential of a matrix that is found by probing the right side, arrays are taken apart index by index, and gradients are
-autograd's. Slow, and meant to be read beside the language's text.
+It shares the parser and nothing else with the compiler: no sympy, no program, no adjoint. Linear flows are solved by
+the exponential of a matrix that is found by probing the right side, arrays are taken apart index by index, and
+gradients are autograd's. Slow, and meant to be read beside the language's text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 from math import ceil
 from typing import Any
@@ -29,6 +30,14 @@ def _exprel(x: Tensor) -> Tensor:
     return torch.where(x.abs() < 1e-5, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
 
 
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(a > b, a, b)  # at a tie the gradient is the second's: relu(x) = max(x, 0) has none at 0
+
+
+def _smaller(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(a < b, a, b)
+
+
 def _folded(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def fold(*args: Tensor) -> Tensor:
         total = args[0]
@@ -47,8 +56,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "real": torch.real, "imag": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "conj": torch.conj,
     "arg": torch.angle, "exprel": _exprel, "detach": lambda x: x.detach(),
     "straight_through": lambda a, b: (a - b).detach() + b,
-    "clip": lambda x, lo, hi: torch.minimum(torch.maximum(x, lo), hi),
-    "min": _folded(torch.minimum), "max": _folded(torch.maximum),
+    "clip": lambda x, lo, hi: _smaller(_larger(x, lo), hi), "min": _folded(_smaller), "max": _folded(_larger),
 }  # fmt: skip
 
 
@@ -123,26 +131,31 @@ class Reference:
     # the sequence
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs (T, B, *size*, axes) in declared units -> every state, event and output, (T, B, *size*, axes)."""
+        """Inputs (T, B, *size*, axes) in declared units -> after(x) of states, and events, (T, B, *size*, axes).
+
+        `outputs` keeps what the layer returns, in the same shape.
+        """
         first = next(iter(inputs.values()))
         self.lanes = tuple(first.shape[1 : 2 + len(self.size)])
         self.given = {n: x * scale(self.inputs[n].unit) for n, x in inputs.items()}
         self.left = {k: self.wide(self.init(k)) for k in self.keys([*self.flows, *self.maps])}
         self.resting: dict[Key, Tensor] = {}
         rows: dict[str, list[Tensor]] = {}
+        outputs: dict[str, list[Tensor]] = {n: [] for n, _ in self.spec.outputs}
         for self.step in range(len(first)):
             self.now = {}
+            for name, value in self.spec.outputs:
+                unit = self.unit(value.name) if isinstance(value, Ref) else 1.0
+                outputs[name].append(self.output(value) / unit)
             for name, value in self.finish().items():
                 rows.setdefault(name, []).append(value)
+        self.outputs = {n: torch.stack(v) for n, v in outputs.items()}
         return {n: torch.stack(v) for n, v in rows.items()}
 
     def finish(self) -> dict[str, Tensor]:
         """Everything of this step, then the records that the next ones read."""
         shown = {n: self.array(n, self.after) for n in [*self.flows, *self.maps]}
         shown |= {n: self.array(n, self.event) for n in self.events}
-        for name, value in self.spec.outputs:
-            unit = self.unit(value.name) if isinstance(value, Ref) else 1.0
-            shown.setdefault(name, self.output(value) / unit)
         left = {k: self.after(k) for k in self.left}
         recorded = {k: self.input(k) for k in self.keys(self.inputs)}
         recorded |= {k: self.event(k) for k in self.keys(self.events)}
@@ -261,7 +274,7 @@ class Reference:
             target = {"=": found, "+=": value + found, "-=": value - found, "*=": value * found}[a.op]
             slope = value + s * (target - value)
             exact = torch.where(s != 0, target.expand(self.lanes).to(slope.dtype), value.to(slope.dtype))
-            value = exact.detach() + slope - slope.detach()
+            value = exact.detach() + (slope - slope.detach())
         return value
 
     # events
@@ -287,12 +300,12 @@ class Reference:
                 return parts[0] * parts[1]
             return 1 - (1 - parts[0]) * (1 - parts[1])
         left, right = self.ev(c.left, None, at), self.ev(c.right, None, at)
-        unit = next((self.unit(n) for n in sorted(_states(c)) if self.unit(n) != 1), 1.0)
+        unit = self.unit(c.left.name) if isinstance(c.left, Ref) else 1.0
         m = self.wide(left - right if c.op[0] == ">" else right - left) / unit
         hit = (m >= 0) if c.op[1:] else (m > 0)
         self.near(m)
         straight = m * self.slope(e, m.detach()).detach()
-        return hit.to(F64) + straight - straight.detach()
+        return hit.to(F64) + (straight - straight.detach())  # exactly 0 or 1
 
     def near(self, m: Tensor) -> None:
         self.nearest = min(self.nearest, float(m.detach().abs().min()))
@@ -423,10 +436,14 @@ class Reference:
                 return _compare(node.op, left, right)
             case Logic():
                 parts = [self.ev(a, running, at) for a in node.args]
-                return ~parts[0] if node.op == "not" else parts[0] & parts[1] if node.op == "and" else parts[0] | parts[1]
+                return (
+                    ~parts[0] if node.op == "not" else parts[0] & parts[1] if node.op == "and" else parts[0] | parts[1]
+                )
         raise TypeError(node)
 
     def binary(self, node: Binary, running: Any, at: dict[str, Any], inits: bool) -> Tensor:
+        if node.op == "/" and node.right == Binary("-", Call("exp", (node.left,)), Num(Fraction(1))):
+            return 1 / _exprel(self.ev(node.left, running, at, inits))  # x/(exp(x) - 1), section 7
         a = self.ev(node.left, running, at, inits)
         b = self.ev(node.right, running, at, inits)
         match node.op:
@@ -499,12 +516,6 @@ class Reference:
 
 def _compare(op: str, a: Tensor, b: Tensor) -> Tensor:
     return {">": a > b, ">=": a >= b, "<": a < b, "<=": a <= b}[op]
-
-
-def _states(c: Any) -> set[str]:
-    from neuroode.expr.nodes import names
-
-    return names(c)
 
 
 def _free_axes(node: Any, sizes: Mapping[str, Any]) -> list[str]:

@@ -70,7 +70,9 @@ class Case:
             shape = (STEPS, BATCH, *self.size, *(sizes[a] for a in i.axes))
             x = scale * rng.normal(0.3, 1, shape)
             rare = rng.random(shape) < 0.3
-            rows[i.name] = x if i.kind == "current" else rare * (x if i.kind == "impulse" else 1.0 * rng.integers(1, 3, shape))
+            rows[i.name] = (
+                x if i.kind == "current" else rare * (x if i.kind == "impulse" else 1.0 * rng.integers(1, 3, shape))
+            )
         return rows
 
     @cached_property
@@ -122,6 +124,10 @@ def show(case: Case) -> None:
 def simulate(case: Case) -> None:
     """The interpreter against the second implementation: values, and gradients by autograd of the latter."""
     inputs, wanted = case.inputs, case.wanted
+    outputs = case.reference.outputs
+    result = interpret.run(case.neuron.program(case.dt), case.slots, inputs)
+    for name, value in outputs.items():
+        near(f"output {name}", result.outputs[name], value.detach().numpy(), SEMANTIC)
     found = case.neuron.simulate(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
     for name, value in wanted.items():
         got = found.get(name)
@@ -137,8 +143,9 @@ def slopes(case: Case) -> None:
     result = interpret.run(program, case.slots, case.inputs)
     seeds = {n: np.random.default_rng(7).normal(size=o.shape) for n, o in result.outputs.items()}
     grads = interpret.gradients(program, case.slots, result, seeds)
-    total = sum((case.wanted[n] * torch.as_tensor(g)).sum() for n, g in seeds.items())
     leaves = case.reference.leaves | dict(case.reference.values)
+    total = sum((case.reference.outputs[n] * torch.as_tensor(g)).sum() for n, g in seeds.items())
+    total = total + sum(0 * v.abs().sum() for v in leaves.values())  # outputs may depend on nothing
     rows = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     wanted = {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(leaves.items(), rows, strict=True)}
     largest = max(float(g.abs().max()) for g in wanted.values())
@@ -277,5 +284,3 @@ def near(what: str, found: Any, wanted: Any, bound: float, largest: float | None
         apart = float(np.abs(a - b).max())
         size = max(float(np.abs(b).max()), 1e-3 if largest is None else largest)
         assert apart <= bound * size, f"{what}: {apart / size:.2e} apart, allowed {bound:.0e}"
-
-

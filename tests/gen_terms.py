@@ -7,9 +7,11 @@ from random import Random
 
 #: names that some target might trip over, and plain ones
 NAMES = (
-    "v w u x y z q a b c g h k n p r I E S N J gamma beta lambda class float double self re im out tau torch np main "
-    "x1 v_2 register exp1 y0 state carry step1 const M_PI jnp jax lax res e c_v theta None lanes steps F o spike_"
-).split()
+    "v", "w", "u", "x", "y", "z", "q", "a", "b", "c", "g", "h", "k", "n", "p", "r", "I", "E", "S", "N", "J", "gamma",
+    "beta", "lambda", "class", "float", "double", "self", "re", "im", "out", "tau", "torch", "np", "main", "x1",
+    "v_2", "register", "exp1", "y0", "state", "carry", "step1", "const", "M_PI", "jnp", "jax", "lax", "res", "e",
+    "c_v", "theta", "None", "lanes", "steps", "F", "o", "spike_",
+)  # fmt: skip
 
 #: one argument of size one -> one value of size one; smooth
 SMOOTH = (
@@ -29,7 +31,8 @@ TWO = (
     "tanh({0} + {1})", "tanh({0}*{1})", "0.5*{0} - 0.5*({1})", "max({0}, 0.3 + 0.4*{1})", "min({0}, {1} + 0.117)",
     "where({0} > {1} + 0.0513, 0.5*{0}, -0.3)", "straight_through(0.5*{0}, sin({1}))", "{0}/(1.5 + ({1})^2)",
     "sin({0})*cos({1})", "where({0} > 0.2113 and {1} < 0.3137, 0.3, 0.4*{1})", "real((0.4 + 0.3i)*({0} + i*({1})))",
-    "0.6*abs(tanh({0}) + i*(0.5 + sigmoid({1})))", "0.5*imag(exp(0.4i*tanh({0}))*({1}))", "sqrt(1 + ({0})^2 + ({1})^2)/3",
+    "0.6*abs(tanh({0}) + i*(0.5 + sigmoid({1})))", "0.5*imag(exp(0.4i*tanh({0}))*({1}))",
+    "sqrt(1 + ({0})^2 + ({1})^2)/3",
 )  # fmt: skip
 
 
@@ -57,9 +60,7 @@ class Terms:
 
     def sum(self, sources: list[str], depth: int = 1, terms: int = 2) -> str:
         """A sum of up to `terms` bounded texts, each with a weight."""
-        parts = [
-            f"{self.fresh()}*{_wrapped(self.bounded(sources, depth))}" for _ in range(self.rng.randint(1, terms))
-        ]
+        parts = [f"{self.fresh()}*{_wrapped(self.bounded(sources, depth))}" for _ in range(self.rng.randint(1, terms))]
         return " + ".join(parts)
 
 

@@ -28,7 +28,8 @@ OWN = {
 #: the same for the prologue, which needs no vectors but every digit
 PLAIN = {
     "exp": "exp({})", "expm1": "expm1({})", "tanh": "tanh({})", "sigmoid": "1 / (1 + exp(-({})))",
-    "softplus": "fmax({0}, 0) + log1p(exp(-fabs({0})))", "min": "fmin({}, {})", "max": "fmax({}, {})",
+    "softplus": "fmax({0}, 0) + log1p(exp(-fabs({0})))", "min": "{0} < {1} || {0} != {0} ? {0} : {1}",
+    "max": "{0} > {1} || {0} != {0} ? {0} : {1}",
     "sign": "({0} > 0) - ({0} < 0)",
 }  # fmt: skip
 #: functions in double precision that do not vectorise

@@ -46,7 +46,7 @@ def prologue_text(program: Program, dialect: Dialect) -> str:
     """The function `prologue(p, dt)`: constrained parameters by slot name without `p.` -> (coefficients, inits)."""
     name = _Names({p.name: f"p[{p.name[2:]!r}]" for p in program.parameters} | {"dt": "dt"})
     rows = [_assign(a, name, "dt", dialect) for a in program.prologue]
-    coefficients = _tuple(name[c.name] for c in program.coefficients)
+    coefficients = _tuple(name.tensor(c.name, "dt") for c in program.coefficients)
     inits = _tuple(name.tensor(s.init, "dt") for s in program.carry)
     doc = '"""Once per call: what the step reads of the parameters, and the first carry."""'
     return _function("prologue(p, dt)", doc, [*rows, f"return {coefficients}, {inits}"])
@@ -103,7 +103,8 @@ def _entry(a: Assign, text: str, name: _Names) -> str:
 
 
 def _text(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
-    args = [name[x] for x in a.args]
+    literal = name.all_literals(a.args)  # then arrays too: the result is one, and 1/0 is infinite
+    args = [name.tensor(x, like) if literal else name[x] for x in a.args]
     if a.op in INFIX:
         return f"{args[0]} {INFIX[a.op]} {args[1]}"
     if a.op == "neg":
@@ -143,6 +144,9 @@ class _Names(dict[str, str]):
         text = repr(number).replace("inf", "math.inf").replace("nan", "math.nan")
         self[value] = text if number >= 0 else f"({text})"
         self._literals.add(value)
+
+    def all_literals(self, values: tuple[str, ...]) -> bool:
+        return self._literals.issuperset(values)
 
     def tensor(self, value: str, like: str) -> str:
         return f"number({self[value]}, {like})" if value in self._literals else self[value]

@@ -90,11 +90,11 @@ def compare():
     outputs, _, seen = module(x, trace=True)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     loss = sum((torch.cos(torch.arange(o.numel(), dtype=o.dtype)).reshape(o.shape) * o).sum() for o in outputs)
-    if loss.requires_grad:
-        loss.backward()
+    leaves = {"x." + n: i for n, i in zip(INPUTS, x)} | {"p." + n: v for n, v in values.items() if v.requires_grad}
+    unread = [None] * len(leaves)  # what the outputs do not depend on has gradient 0
+    slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True) if loss.requires_grad else unread
     found = {("output", n): o for n, o in zip(OUTPUTS, outputs)} | {("state", n): s for n, s in zip(TRACE, seen)}
-    found |= {("gradient", "x." + n): torch.zeros_like(i) if i.grad is None else i.grad for n, i in zip(INPUTS, x)}
-    found |= {("gradient", "p." + n): v.grad for n, v in values.items() if v.grad is not None}
+    found |= {("gradient", n): torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(leaves, slopes)}
     rows = []
     for kind, name, index, expected in REFERENCE:
         array = found[kind, name].detach()

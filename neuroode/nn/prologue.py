@@ -40,9 +40,24 @@ class Plan:
 
     def reverse(self, env: Mapping[str, Array], cotangents: Mapping[str, Any]) -> dict[str, Array]:
         """Cotangents of trained slots by name, of the values' broadcast shape; missing ones are zero."""
-        seeds = {g: cotangents.get(name, 0.0) for name, g in self._seeds.items()}
+        placed = _placed({name: np.asarray(g) for name, g in cotangents.items()})
+        seeds = {g: placed.get(name, 0.0) for name, g in self._seeds.items()}
         now = _run(self._reverse, dict(env) | seeds)
         return {p: now[v] for p, v in self._found.items()}
+
+
+def _placed(cotangents: dict[str, Array]) -> dict[str, Array]:
+    """All in one shape, so that a sum over lanes counts each once: what is one number for many lanes stands in the
+    first of them."""
+    shape = np.broadcast_shapes(*(g.shape for g in cotangents.values()))
+    return {name: g if g.shape == shape else _at_start(g, shape) for name, g in cotangents.items()}
+
+
+def _at_start(value: Array, shape: tuple[int, ...]) -> Array:
+    wide = np.zeros(shape)
+    own = (1,) * (len(shape) - value.ndim) + value.shape
+    wide[tuple(slice(n) for n in own)] = value.reshape(own)
+    return wide
 
 
 def _lines(code: tuple[Assign, ...]) -> list[Line]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from neuroode._errors import LoweringError
 from neuroode.program.types import LEVELS, OPS, Assign
 
-COMMUTATIVE = {"add", "mul", "min", "max"}
+COMMUTATIVE = {"add", "mul"}  # not min and max: at a tie the second argument takes the gradient
 
 
 class Builder:

@@ -26,6 +26,9 @@ UNARY: dict[type, str] = {
     fn.softplus: "softplus", fn.rounded: "round",
 }  # fmt: skip
 
+#: functions of ours: sympy knows no number for them, whatever they are applied to
+OWN = tuple(f for f in vars(fn).values() if isinstance(f, type) and issubclass(f, sp.Function))
+
 BINARY: dict[type, str] = {fn.maximum: "max", fn.minimum: "min"}
 
 
@@ -60,7 +63,7 @@ class Lowering:
             return self.resolve(e)
         if e is sp.I:
             return Value(self.builder.const(0.0), self.builder.const(1.0))
-        if e.is_number and e.is_real:
+        if e.is_number and e.is_real and not e.has(*OWN):
             return Value(self.builder.const(float(e)))
         if e.is_Add:
             return self._add(e)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from neuroode.expr.unit_table import Dimension
 from neuroode.spec.names import is_increment, reduced_axis
 from neuroode.spec.quantities import literal
 from neuroode.spec.scope import Scope, Site
+from neuroode.spec.types import NeuronSpec
 
 SAME = ("abs", "real", "imag", "conj", "after", "detach", "floor", "ceil", "round", "relu")
 ALIKE = ("min", "max", "clip", "straight_through", "uniform", "normal")
@@ -52,6 +54,16 @@ def unit_rules(scope: Scope) -> None:
     for site in _in_order(scope):
         _site(table, site)
     _assignments(table)
+
+
+def dimensions(spec: NeuronSpec) -> Callable[[Node], Dimension | None]:
+    """Expression of a checked declaration, as guards and outputs read it -> its dimension; None: fits every one."""
+    table = Table(Scope(spec))
+    _declared(table)
+    for site in _in_order(table.scope):
+        if site.role == "definition":
+            table.known[site.target] = infer(table, site.node, False)
+    return lambda node: infer(table, node, False)
 
 
 def first_unit(scope: Scope) -> Place | None:

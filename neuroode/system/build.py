@@ -8,9 +8,10 @@ from typing import cast
 import sympy as sp
 
 from neuroode._errors import AnalysisError
-from neuroode.expr.nodes import Expr, Ref, walk
+from neuroode.expr.nodes import Compare, Cond, Expr, Logic, Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
+from neuroode.expr.units import NONE, scale_and_dimension
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
 from neuroode.system.axes import table_names, unrolled
@@ -120,7 +121,7 @@ def _inits(table: SymbolTable, states: list[str]) -> dict[str, sp.Expr]:
 
 def _event(table: SymbolTable, decl: EventDecl) -> Event:
     reader = Reader(table)
-    condition = _rescale(table, reader.condition(decl.when))
+    condition = _condition(table, reader, decl.when)
     jumps = tuple(
         Jump(a.name, a.op, reader.expr(a.value) / (table.scale(a.name) if a.op != "*=" else 1))
         for a in (decl.reset.do if decl.reset else ())
@@ -140,13 +141,25 @@ def _silent(table: SymbolTable, decl: EventDecl) -> sp.Expr | None:
     return sp.ceiling(steps - sp.Rational(1, 10**6))
 
 
-def _rescale(table: SymbolTable, c: Condition) -> Condition:
-    """Margins in the unit of the first state or input they read, so that a surrogate's width means that unit."""
-    if isinstance(c, Combined):
-        return Combined(c.op, tuple(_rescale(table, i) for i in c.items))
-    read = sorted(s.name.split("[")[0] for s in c.margin.free_symbols)
-    unit = next((table.scale(n) for n in read if n in table.units and table.kinds.get(n) != "parameter"), sp.S.One)
-    return Test(c.margin / unit, c.strict)
+def _condition(table: SymbolTable, reader: Reader, c: Cond) -> Condition:
+    """Margins in a declared unit of their own dimension, so that a surrogate's width means that unit."""
+    if isinstance(c, Logic):
+        return Combined(c.op, tuple(_condition(table, reader, i) for i in c.args))
+    test = reader.condition(c)
+    assert isinstance(test, Test)
+    return Test(test.margin / _margin_scale(table, c), test.strict)
+
+
+def _margin_scale(table: SymbolTable, c: Compare) -> sp.Expr:
+    """Base units per unit of the margin: that of the first state or input of its dimension that the comparison reads,
+    else any of its dimension; 1 for pure numbers."""
+    found = table.dimension(c.left) or table.dimension(c.right) if table.timed else None
+    if found in (None, NONE):
+        return sp.S.One
+    fitting = [n for n, unit in table.units.items() if scale_and_dimension(unit)[1] == found]
+    read = sorted(n.name for n in walk(c) if isinstance(n, Ref) and n.name in fitting)
+    states = [n for n in read if table.kinds.get(n) != "parameter"]
+    return next((table.scale(n) for n in (*states, *read, *fitting)), sp.S.One)
 
 
 def slope(surrogate: Surrogate, reader: Reader) -> sp.Expr:

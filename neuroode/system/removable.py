@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy as sp
 
 from neuroode.expr.functions import phi
@@ -14,6 +16,9 @@ def through_exprel(value: sp.Expr) -> sp.Expr:
         gap = _gap(factor)
         if gap is None:
             continue
+        others = [f for k, f in enumerate(factors) if k != i]
+        if _bases(others) & _bases(sp.Mul.make_args(gap[1])):  # a factor of u itself
+            return sp.Mul(*others) / gap[1] / (gap[0] * phi(1, gap[1]))
         for j, other in enumerate(factors):
             base, power = other.as_base_exp()
             ratio = _ratio(base, gap[1]) if i != j and power.is_Integer and power > 0 else None
@@ -21,6 +26,12 @@ def through_exprel(value: sp.Expr) -> sp.Expr:
                 rest = sp.Mul(*[f for k, f in enumerate(factors) if k not in (i, j)], base ** (power - 1))
                 return through_exprel(rest * ratio / (gap[0] * phi(1, gap[1])))
     return value
+
+
+def _bases(factors: Iterable[sp.Expr]) -> set[sp.Expr]:
+    """What stands above the line, numbers apart."""
+    pairs = [f.as_base_exp() for f in factors]
+    return {base for base, power in pairs if power.is_Integer and power > 0 and not base.is_number}
 
 
 def _gap(factor: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 import sympy as sp
 
 from neuroode._errors import LoweringError, Unsupported
 from neuroode.expr import functions as fn
-from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Num, Ref, TimeIndex
+from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Node, Num, Ref, TimeIndex
 from neuroode.expr.show import show
+from neuroode.expr.unit_table import Dimension
 from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
+from neuroode.spec.rules_units import dimensions
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
 from neuroode.system.removable import through_exprel
 from neuroode.system.types import Combined, Condition, Test
@@ -80,6 +83,11 @@ class SymbolTable:
         self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
         self.impulses = {i.name for i in spec.inputs if i.kind != "current"}
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
+
+    @cached_property
+    def dimension(self) -> Callable[[Node], Dimension | None]:
+        """The dimension of an expression, outside of flows."""
+        return dimensions(self.spec)
 
     def symbol(self, name: str, time: str = "") -> sp.Symbol:
         """The symbol of `name` at `time`: '' (running value or parameter), '[t]', '[t-2]', 'after'."""
