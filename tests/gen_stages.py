@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from gen_reference import Reference
-from oracles import assert_same, by_interpreter, by_layer
+from oracles import assert_same, by_interpreter, by_layer, elements, whole
 
 from neuroode.cli.main import main
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
-from neuroode.program.values import interpreter_parameters
+from neuroode.program.values import initial_values, slots
 from neuroode.spec.read_yaml import read_text
 from neuroode.spec.write_yaml import to_yaml
 
@@ -77,7 +77,12 @@ class Case:
 
     @cached_property
     def slots(self) -> dict[str, np.ndarray]:
-        return interpreter_parameters(self.neuron.spec, self.dt, self.size, 0, {})
+        return slots(self.neuron.spec, initial(self), self.size) | {"dt": np.asarray(self.dt)}
+
+    @cached_property
+    def interpreted(self) -> interpret.Run:
+        program = self.neuron.program(self.dt)
+        return interpret.run(program, self.slots, elements(self.inputs, program.inputs))
 
     def layer(self, **options: Any) -> Any:
         torch.manual_seed(self.seed)
@@ -91,8 +96,6 @@ class Case:
 
 
 def initial(case: Case) -> dict[str, np.ndarray]:
-    from neuroode.program.values import initial_values
-
     return initial_values(case.neuron.spec, case.dt, case.size, np.random.default_rng(0))
 
 
@@ -125,9 +128,9 @@ def simulate(case: Case) -> None:
     """The interpreter against the second implementation: values, and gradients by autograd of the latter."""
     inputs, wanted = case.inputs, case.wanted
     outputs = case.reference.outputs
-    result = interpret.run(case.neuron.program(case.dt), case.slots, inputs)
+    found = whole(case.interpreted.outputs)
     for name, value in outputs.items():
-        near(f"output {name}", result.outputs[name], value.detach().numpy(), SEMANTIC)
+        near(f"output {name}", found[name], value.detach().numpy(), SEMANTIC)
     found = case.neuron.simulate(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
     for name, value in wanted.items():
         got = found.get(name)
@@ -140,9 +143,10 @@ def simulate(case: Case) -> None:
 def slopes(case: Case) -> None:
     """Gradients of the interpreter's adjoint against autograd through the second implementation."""
     program = case.neuron.program(case.dt)
-    result = interpret.run(program, case.slots, case.inputs)
-    seeds = {n: np.random.default_rng(7).normal(size=o.shape) for n, o in result.outputs.items()}
-    grads = interpret.gradients(program, case.slots, result, seeds)
+    result = case.interpreted
+    seeds = {n: np.random.default_rng(7).normal(size=o.shape) for n, o in whole(result.outputs).items()}
+    grads = interpret.gradients(program, case.slots, result, elements(seeds, [n for n, _ in program.outputs]))
+    inputs, parameters = whole(grads.inputs), whole(grads.parameters)
     leaves = case.reference.leaves | dict(case.reference.values)
     total = sum((case.reference.outputs[n] * torch.as_tensor(g)).sum() for n, g in seeds.items())
     total = total + sum(0 * v.abs().sum() for v in leaves.values())  # outputs may depend on nothing
@@ -150,13 +154,13 @@ def slopes(case: Case) -> None:
     wanted = {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(leaves.items(), rows, strict=True)}
     largest = max(float(g.abs().max()) for g in wanted.values())
     for n in case.inputs:
-        near(f"gradient of input {n}", grads.inputs[n], wanted[n].numpy(), SEMANTIC_SLOPES, largest)
+        near(f"gradient of input {n}", inputs[n], wanted[n].numpy(), SEMANTIC_SLOPES, largest)
     for p in case.neuron.spec.parameters:
         if p.trainable:
             parts = {"": wanted[p.name]} if p.type != "complex" else {
                 ".re": wanted[p.name].real, ".im": wanted[p.name].imag}  # fmt: skip
             for part, g in parts.items():
-                got = grads.parameters.get(f"p.{p.name}{part}", np.zeros(g.shape)).reshape(g.shape)
+                got = parameters.get(f"p.{p.name}{part}", np.zeros(g.shape)).reshape(g.shape)
                 near(f"gradient of parameter {p.name}{part}", got, g.numpy(), SEMANTIC_SLOPES, largest)
 
 
