@@ -193,6 +193,7 @@ class Neuron:
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
         axes: Mapping[str, int] | None = None,
+        operators: Mapping[str, Any] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run in numpy float64 by the reference interpreter.
 
@@ -202,6 +203,7 @@ class Neuron:
             parameters: constrained values that replace the declared ones; each broadcasts against *size*.
             seed: of random inits.
             axes: sizes of axes that replace the declared ones.
+            operators: functions of (B, *size*) of the external operators; (N, N) matrices of dense ones, else drawn.
 
         Returns:
             name -> (T, B, *size*, *axes*): states after each step, events, definitions, outputs.
@@ -210,14 +212,16 @@ class Neuron:
             RunError: inputs that are not numbers of that shape.
         """
         from neuroode.program.interpret import run
+        from neuroode.program.operators import functions
         from neuroode.program.pack import groups, packed_by_name, unpacked
         from neuroode.program.values import initial_values, joined, slots, tables
 
         if axes:
             other = self.with_axes(axes)
             return other.simulate(
-                x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed
-            )
+                x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed,
+                operators=operators,
+            )  # fmt: skip
         program = self.program(dt, method=method)
         declared = [n for n in program.inputs if n not in program.tables]
         found = groups(declared)
@@ -239,7 +243,9 @@ class Neuron:
         values = slots(self.spec, start, shape[2:]) | {"dt": np.asarray(step)}
         inputs = dict(zip(declared, unpacked(arrays, found), strict=True))
         inputs |= tables(self.spec, start, shape[2:], shape[0])
-        return packed_by_name(joined(run(program, values, inputs).trace), partial(np.stack, axis=-1))
+        calls = functions(program, operators or {}, shape[2:], rng)
+        trace = run(program, values, inputs, operators=calls).trace
+        return packed_by_name(joined(trace), partial(np.stack, axis=-1))
 
     def _clocked(self, program: Program, x: Any, steps: Any, batch: Any, size: Any) -> Any:
         """The inputs of a call; of a neuron without any, zeros that nothing reads."""

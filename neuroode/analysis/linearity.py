@@ -17,7 +17,7 @@ from neuroode.system.types import OdeSystem
 
 NOT_HOLOMORPHIC = (sp.re, sp.im, sp.conjugate, sp.Abs, sp.arg)
 #: functions whose declared derivative is not the slope of their value, so that it proves nothing about linearity
-STEPS = (fn.gate, fn.rounded, fn.detach, sp.floor, sp.ceiling, sp.sign)
+STEPS = (fn.operator, fn.gate, fn.rounded, fn.detach, sp.floor, sp.ceiling, sp.sign)
 
 
 def running(system: OdeSystem) -> dict[str, sp.Symbol]:

@@ -53,8 +53,11 @@ def timing(spec: NeuronSpec) -> Timing:
 def _notes(names: Names) -> tuple[str, ...]:
     wide = sorted(names.whole_sequence & {i for e in names.spec.equations for i in _indices(e.rhs)})
     notes = [f"not causal: index {axis} runs over the whole sequence, so carry must be None" for axis in wide]
+    notes += [
+        f"operator {n}: a learned N x N matrix of the layer" for n, kind in names.spec.operators if kind == "dense"
+    ]
     external = [name for name, kind in names.spec.operators if kind == "external"]
-    notes += [f"operator {name}: not causal if it mixes steps, as a normalisation over time does" for name in external]
+    notes += [f"operator {name}: given to the layer, called once a step with (B, *size*)" for name in external]
     return tuple(notes)
 
 

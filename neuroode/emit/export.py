@@ -19,6 +19,10 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
     Raises:
         Unsupported: an unknown target, or one that is not there yet.
     """
+    if program.operators:
+        names = ", ".join(f"{n}: {kind}" for n, kind in program.operators)
+        what = f"operators are parts of a layer and not of an emitted file ({names})"
+        raise Unsupported(what, hint="neuron.torch(..., operators=...) runs them")
     if target == "torch":
         return standalone_torch(spec, program, dt)
     if target == "jax":

@@ -21,11 +21,13 @@ class Dialect:
     Attributes:
         ops: op -> text, from the op's immediate and the texts of its arguments as arrays.
         event: the lines of an event: (target, margin, slot, lines of its slope, text of the slope).
+        operator: the call of a function across neurons: (name, argument, an array of the lanes' shape).
     """
 
     framework: str
     ops: Mapping[str, Callable[[object, list[str]], str]]
     event: Callable[[str, str, EventSlot, list[str], str], list[str]]
+    operator: Callable[[str, str, str], str]
 
 
 def uses_special(program: Program) -> bool:
@@ -71,7 +73,8 @@ def step_text(program: Program, dialect: Dialect) -> str:
         _tuple(name.tensor(v, like) for _, v in group) for group in (program.outputs, program.next, program.trace)
     ]
     doc = '"""One step: (outputs, next carry, trace)."""'
-    return _function("step(coefficients, carry, inputs)", doc, [*rows, f"return {', '.join(results)}"])
+    more = ", operators" if program.operators else ""
+    return _function(f"step(coefficients, carry, inputs{more})", doc, [*rows, f"return {', '.join(results)}"])
 
 
 def _function(signature: str, doc: str, rows: list[str]) -> str:
@@ -109,6 +112,8 @@ def _text(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
         return f"{args[0]} {INFIX[a.op]} {args[1]}"
     if a.op == "neg":
         return f"-{args[0]}"
+    if a.op == "operator":
+        return dialect.operator(str(a.value), name.tensor(a.args[0], like), like)
     if a.op == "ipow":
         return f"{args[0]} ** {a.value}"
     if a.op in dialect.ops:

@@ -107,4 +107,9 @@ OTHERS = {
     "expm": lambda value, t: f"expm({value[0]}, {', '.join(t)})[..., {value[1]}, {value[2]}]",
 }
 
-JAX = Dialect("jax", {op: _unary(f) for op, f in UNARY.items()} | OTHERS, _event)
+
+def _operator(name: str, x: str, like: str) -> str:
+    return f"operators[{name!r}](jnp.broadcast_to({x}, {like}.shape))"
+
+
+JAX = Dialect("jax", {op: _unary(f) for op, f in UNARY.items()} | OTHERS, _event, _operator)

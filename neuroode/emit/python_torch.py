@@ -104,4 +104,8 @@ def _unary(function: str):
     return lambda value, t: f"{function}({t[0]})"
 
 
-TORCH = Dialect("torch", {op: _unary(f) for op, f in UNARY.items()} | SPECIAL, _event)
+def _operator(name: str, x: str, like: str) -> str:
+    return f"operators[{name!r}](torch.broadcast_to({x}, {like}.shape))"
+
+
+TORCH = Dialect("torch", {op: _unary(f) for op, f in UNARY.items()} | SPECIAL, _event, _operator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import sympy as sp
 
 
@@ -101,3 +103,23 @@ class detach(sp.Function):
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.S.Zero
+
+
+class operator(sp.Function):
+    """A function across the neurons of a layer, of which only the name is known: one subclass a name."""
+
+    nargs = 1
+
+    def _eval_is_real(self) -> bool:
+        return True
+
+
+@cache
+def operator_named(name: str) -> type[operator]:
+    """The class of an operator's calls."""
+
+    class made(operator):
+        pass
+
+    made.__name__ = name
+    return made

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -64,9 +65,12 @@ class EagerRun:
 def run(
     program: Program, coefficients: list[Tensor], inputs: list[Tensor], carry: list[Tensor],
     *, drive: Drive | None = None, lengths: Tensor | None = None, trace: bool = False,
+    operators: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
 ) -> EagerRun:  # fmt: skip
-    """Run over T steps. `coefficients` broadcast against *size*."""
+    """Run over T steps. `coefficients` broadcast against *size*; `operators`: functions of (B, *size*) by name."""
     step = eager_program(program).step
+    if program.operators:
+        step = partial(step, operators=operators)
     state, last = tuple(carry), drive.last if drive else None
     rows: list[tuple[Tensor, ...]] = []
     traced: list[tuple[Tensor, ...]] = []

@@ -107,6 +107,9 @@ class NeuronLayer(eqx.Module):
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
+        if spec.operators:
+            names = ", ".join(n for n, _ in spec.operators)
+            raise Unsupported(f"operators ({names}) are not available in jax yet", hint="use .torch(...)")
         if schedule == "sequential":
             raise Unsupported("the C kernel is not available in jax yet", hint='schedule="eager"')
         self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite)

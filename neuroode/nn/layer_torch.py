@@ -14,6 +14,7 @@ from neuroode.nn import eager_torch, prologue_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
+from neuroode.nn.operators_torch import Operators
 from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters
@@ -44,6 +45,7 @@ class NeuronLayer(torch.nn.Module):
         surrogate: replaces the surrogate of all events.
         dtype, device: of the parameters; float32 or float64.
         axes: sizes of axes inside the neuron that replace the declared ones.
+        operators: name -> module or function of (B, *size*), of each external operator.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -55,7 +57,8 @@ class NeuronLayer(torch.nn.Module):
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, method: Any = None, schedule: str = "auto",
         recurrent: bool | Recurrent | Mapping[str, str] | None = None, init: Mapping[str, Any] | None = None,
         reset_gradient: str | None = None, surrogate: Any = None, dtype: torch.dtype | None = None, device: Any = None,
-        check_finite: bool = False, axes: Mapping[str, int] | None = None, **later: Any,
+        check_finite: bool = False, axes: Mapping[str, int] | None = None, operators: Mapping[str, Any] | None = None,
+        **later: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         refuse_later(later)
@@ -71,6 +74,7 @@ class NeuronLayer(torch.nn.Module):
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
         self.recurrent = recurrent_names(recurrent, self.program, self.size)
         self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None
+        self.operators_of_neuron = Operators(self.program, operators or {}, self.size, dtype, device)
         self.parameters_of_neuron = parameters  # from here on their names are guarded
 
     def _lower(self) -> None:
@@ -83,7 +87,7 @@ class NeuronLayer(torch.nn.Module):
     @property
     def values(self) -> Values:
         """Every parameter by name in constrained form."""
-        return Values(self.parameters_of_neuron)
+        return Values(self.parameters_of_neuron, self.operators_of_neuron.matrices())
 
     @property
     def W_rec(self) -> Tensor:
@@ -98,7 +102,9 @@ class NeuronLayer(torch.nn.Module):
         Raises:
             RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
         """
-        self.parameters_of_neuron.write(values, self.dt)
+        dense = self.operators_of_neuron.dense()
+        self.operators_of_neuron.write({n: v for n, v in values.items() if n in dense})
+        self.parameters_of_neuron.write({n: v for n, v in values.items() if n not in dense}, self.dt)
         return self
 
     def project(self) -> None:
@@ -223,12 +229,13 @@ class NeuronLayer(torch.nn.Module):
                 last,
             )
         return eager_torch.run(
-            self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace
-        )
+            self.program, coefficients, given.inputs, start, drive=drive, lengths=given.lengths, trace=trace,
+            operators=self.operators_of_neuron.calls(),
+        )  # fmt: skip
 
     def _key(self) -> tuple[str, torch.dtype | None, tuple[str, str] | None]:
         """Program, dtype of the kernel if one is wanted, and (input, output) of its recurrence."""
-        wanted = self.schedule != "eager" and self._like.device.type == "cpu"
+        wanted = self.schedule != "eager" and not self.program.operators and self._like.device.type == "cpu"
         pair = (str(self.recurrent.input), str(self.recurrent.output)) if self.recurrent else None
         return self.program.digest, self._like.dtype if wanted else None, pair
 
@@ -297,6 +304,8 @@ class NeuronLayer(torch.nn.Module):
 
     def to_neuron(self) -> Any:
         """The declaration with the trained values."""
+        if self.operators_of_neuron.dense():
+            raise Unsupported("a declaration has no place for the matrix of a dense operator", hint="keep state_dict()")
         rows = self.parameters_of_neuron.numbers()
         return self.neuron.from_spec(trained_spec(self.neuron.spec, rows))
 

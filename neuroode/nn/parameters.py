@@ -86,22 +86,26 @@ class Values(Mapping[str, Any]):
 
     Args:
         parameters: has `spec` and `value(name)`.
+        matrices: of dense operators.
     """
 
-    def __init__(self, parameters: Any) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: Any, matrices: Mapping[str, Any] | None = None) -> None:
+        self._parameters, self._matrices = parameters, dict(matrices or {})
+
+    def _names(self) -> list[str]:
+        return [*(p.name for p in self._parameters.spec.parameters), *self._matrices]
 
     def __contains__(self, name: object) -> bool:
-        return any(p.name == name for p in self._parameters.spec.parameters)
+        return name in self._names()
 
     def __getitem__(self, name: str) -> Any:
-        return self._parameters.value(name)
+        return self._matrices[name] if name in self._matrices else self._parameters.value(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([p.name for p in self._parameters.spec.parameters])
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._parameters.spec.parameters)
+        return len(self._names())
 
     def __repr__(self) -> str:
         return "Values(" + ", ".join(f"{n}: {tuple(self[n].shape)}" for n in self) + ")"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from neuroode._errors import LoweringError
+from neuroode._errors import LoweringError, Unsupported
 from neuroode.program.builder import Builder, live
 from neuroode.program.types import Adjoint, Assign, Program
 
@@ -19,7 +19,15 @@ Rule = Callable[[Builder, str, Assign], list[str | None]]
 
 
 def adjoint(program: Program) -> Adjoint:
-    """The reverse of one step of `program`, with respect to carry, inputs and trainable coefficients."""
+    """The reverse of one step of `program`, with respect to carry, inputs and trainable coefficients.
+
+    Raises:
+        Unsupported: the step calls operators, whose inside is not known here.
+    """
+    if program.operators:
+        names = ", ".join(name for name, _ in program.operators)
+        what = f"operators mix neurons and have no reverse in a kernel ({names})"
+        raise Unsupported(what, hint='schedule="eager", which "auto" takes, differentiates through them')
     b = Builder(prefix="&")
     forward = _without_events(program)
     rename: dict[str, str] = {}

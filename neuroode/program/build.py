@@ -14,7 +14,7 @@ from neuroode._errors import LoweringError
 from neuroode.analysis.linearity import during, running
 from neuroode.discretize.types import Discretization
 from neuroode.program import refractory
-from neuroode.program.builder import Builder, live
+from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.lower import Lowering, Value
 from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
 from neuroode.program.verify import verify_program
@@ -364,17 +364,19 @@ class _Step:
         body_live = live(body, body_roots)
         kept = {a.value for a in body_live if a.op == "event"}
         events = tuple(s for s in self.events if s.name in kept)
-        read = _reads(body_live, events, body_roots)
+        read = reads_of(body_live, events, body_roots)
         local = {a.name for a in body_live} | {a.name for s in events for a in s.slope}
         names = [n for n in dict.fromkeys(read) if n not in local and n[:2] not in ("c.", "x.")]
         coefficients = [n for n in names if b.constant(n) is None]
         constants = [n for n in names if b.constant(n) is not None]
         body_live = tuple(a for a in prologue if a.name in constants) + body_live
         prologue_live = live(prologue, [*coefficients, *(s.init for s in carry)])
+        called = {a.value for a in body_live if a.op == "operator"}
         return Program(
             name=self.system.spec.name,
             inputs=self._inputs(),
             tables=self.system.tables,
+            operators=tuple((n, k) for n, k in self.system.spec.operators if n in called),
             parameters=tuple(self.parameters),
             carry=carry,
             prologue=prologue_live,
@@ -389,9 +391,3 @@ class _Step:
 
 def _count(c: Condition) -> int:
     return 1 if isinstance(c, Test) else sum(_count(i) for i in c.items)
-
-
-def _reads(body: tuple[Assign, ...], events: tuple[EventSlot, ...], roots: list[str]) -> list[str]:
-    inside = [x for a in body for x in a.args]
-    slopes = [x for s in events for a in s.slope for x in a.args] + [s.slope_id for s in events]
-    return inside + slopes + roots

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from neuroode._errors import LoweringError
-from neuroode.program.types import LEVELS, OPS, Assign
+from neuroode.program.types import LEVELS, OPS, Assign, EventSlot
 
 COMMUTATIVE = {"add", "mul"}  # not min and max: at a tie the second argument takes the gradient
 
@@ -71,7 +71,8 @@ class Builder:
             name = f"{self._prefix}{self._count}"
             self._count += 1
             level = max((self.levels.get(a, "lane") for a in args), key=LEVELS.index, default="layer")
-            self.levels[name] = "lane" if op == "event" else level  # events belong to the body, whatever they compare
+            # events and operators belong to the body, whatever they read
+            self.levels[name] = "lane" if op in ("event", "operator") else level
             self.trainable[name] = any(self.trainable.get(a, False) for a in args)
             self._known[key] = name
             self.assigns.append(Assign(name, op, args, value))
@@ -134,3 +135,10 @@ def live(assigns: Iterable[Assign], roots: Iterable[str]) -> tuple[Assign, ...]:
             kept.append(a)
             needed.update(a.args)
     return tuple(reversed(kept))
+
+
+def reads_of(body: tuple[Assign, ...], events: tuple[EventSlot, ...], roots: list[str]) -> list[str]:
+    """Names that a body, the slopes of its events and its results read."""
+    inside = [x for a in body for x in a.args]
+    slopes = [x for s in events for a in s.slope for x in a.args] + [s.slope_id for s in events]
+    return inside + slopes + roots

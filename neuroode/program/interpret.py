@@ -15,6 +15,7 @@ from neuroode.solvers.on_numpy import special
 
 Array = np.ndarray
 Env = dict[str, Array]
+Functions = Mapping[str, Callable[[Array], Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def run(
     parameters: Mapping[str, Array],
     inputs: Mapping[str, Array],
     carry: Mapping[str, Array] | None = None,
+    operators: Functions | None = None,
 ) -> Run:
     """Run over T steps.
 
@@ -49,10 +51,12 @@ def run(
         parameters: `p.NAME` and `dt` -> numbers or arrays that broadcast against *size*.
         inputs: input name -> (T, B, *size*); at least one, it fixes T and B.
         carry: name -> (B, *size*); None starts from the init.
+        operators: functions across neurons by name, (B, *size*) -> (B, *size*), where the program calls some.
     """
     env = prologue(program, parameters)
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]
+    calls = {n: _of_lanes(f, lanes) for n, f in (operators or {}).items()}
     state = {s.name: np.broadcast_to(env[s.init] if carry is None else carry[s.name], lanes) for s in program.carry}
     tape, outputs, trace = (
         [],
@@ -63,7 +67,7 @@ def run(
         start = {f"c.{k}": v for k, v in state.items()} | {
             f"x.{n}": np.asarray(inputs[n][t], float) for n in program.inputs
         }
-        now = evaluate(program.body, env | start, program)
+        now = evaluate(program.body, env | start, program, calls)
         for record, rows in ((outputs, program.outputs), (trace, program.trace)):
             for name, value in rows:
                 record[name][t] = now[value]
@@ -129,12 +133,24 @@ def _sum_to(value: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(value.sum(axis=axes, keepdims=True), shape)
 
 
-def evaluate(assigns: Iterable[Assign], env: Mapping[str, Array], program: Program | None = None) -> Env:
+def _of_lanes(f: Callable[[Array], Array], lanes: tuple[int, ...]) -> Callable[[Array], Array]:
+    return lambda x: f(np.broadcast_to(x, lanes))
+
+
+def evaluate(
+    assigns: Iterable[Assign],
+    env: Mapping[str, Array],
+    program: Program | None = None,
+    operators: Functions | None = None,
+) -> Env:
     """Extend `env` by every assign."""
     values = dict(env)
     strict = {s.name: s.strict for s in program.events} if program else {}
     with np.errstate(all="ignore"):
         for a in assigns:
+            if a.op == "operator":
+                values[a.name] = (operators or {})[str(a.value)](values[a.args[0]])
+                continue
             values[a.name] = _entry(a, values) if a.op == "expm" else _apply(a, [values[x] for x in a.args], strict)
     return values
 

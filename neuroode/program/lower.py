@@ -215,6 +215,8 @@ class Lowering:
             return Value(b.emit(UNARY[kind], self.real(e.args[0])))
         if kind in BINARY:
             return Value(b.emit(BINARY[kind], self.real(e.args[0]), self.real(e.args[1])))
+        if issubclass(kind, fn.operator):
+            return Value(b.emit("operator", self.real(e.args[0]), value=kind.__name__))
         if kind is fn.edd:
             return Value(b.emit("edd", *[self.real(a) for a in e.args]))
         raise Unsupported(f"'{kind.__name__}' is not lowered yet (in '{e}')")

@@ -22,7 +22,11 @@ def plan(report: Report, schedule: str = "auto") -> Plan:
             f"schedule '{schedule}' is not there yet" if known else f"unknown schedule '{schedule}'",
             hint="choose among " + ", ".join(SCHEDULES),
         )
-    chosen = "sequential" if schedule == "auto" else schedule
+    operators = ", ".join(name for name, _ in report.system.spec.operators)
+    if operators and schedule == "sequential":
+        what = f"schedule 'sequential' runs each neuron by itself, but operators mix them ({operators})"
+        raise Unsupported(what, hint="choose eager, or auto, which takes it")
+    chosen = ("eager" if operators else "sequential") if schedule == "auto" else schedule
     return Plan(tuple(_rows(report, chosen)))
 
 

@@ -29,6 +29,7 @@ OPS: dict[str, int | None] = {
     "pair": 2,  # value (k, part) at (m, d): phi_k(m + j) = C + S j, j^2 = d; part C, S, T = dS/dd, U = dC/dm, V = dS/dm
     "edd": None,  # divided difference of exp at 2 to 5 real nodes; symmetric; edd(a, a) = e^a
     "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row
+    "operator": 1,  # value: its name; a function of all neurons of a sample, so lanes are not independent; body only
     "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere
     "detach": 1,  # the value, without gradient
     "reset": 3,  # reset(e, target, x): target where e is not 0, else x; its gradient is that of x + e*(target - x)
@@ -125,6 +126,7 @@ class Program:
 
     Attributes:
         inputs: names of inputs, in order, tables last; the body reads `x.NAME`.
+        operators: (name, external | dense) of the functions across neurons that the body calls.
         tables: those of the inputs that are parameters over time: row `step` of each, (T, *level*) for all samples.
         outputs: (name, value) that the layer returns, in order.
         next: (carry name, value) for every slot of `carry`, in that order.
@@ -144,6 +146,7 @@ class Program:
     next: tuple[tuple[str, str], ...]
     trace: tuple[tuple[str, str], ...]
     tables: tuple[str, ...] = ()
+    operators: tuple[tuple[str, str], ...] = ()
     digest: str = ""
     plan: Plan = field(default=Plan(), compare=False, repr=False)
 

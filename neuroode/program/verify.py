@@ -49,7 +49,7 @@ IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
     "pair": lambda a: isinstance(a.value, tuple) and len(a.value) == 2 and a.value[0] >= 0 and a.value[1] in "CSTUV",
     "edd": lambda a: len(a.args) >= 2,
     "expm": _is_entry,
-    "event": lambda a: isinstance(a.value, str),
+    **dict.fromkeys(("event", "operator"), lambda a: isinstance(a.value, str)),
 }
 
 

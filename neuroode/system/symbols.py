@@ -205,6 +205,8 @@ class Reader:
             return self._delayed(node)
         if node.name == "grad":
             return self._grad(node)
+        if node.name in dict(self.table.spec.operators):
+            return fn.operator_named(node.name)(*[self.expr(a) for a in node.args])
         if node.name not in FUNCTIONS:
             raise Unsupported(f"function '{node.name}' is not lowered yet")
         return FUNCTIONS[node.name](*[self.expr(a) for a in node.args])

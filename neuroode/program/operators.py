@@ -1,0 +1,69 @@
+"""Functions across the neurons of a layer: which a declaration wants, and how numpy calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from neuroode._errors import RunError
+from neuroode.program.types import Program
+
+Array = np.ndarray
+Functions = dict[str, Callable[[Any], Any]]
+
+
+def check_operators(program: Program, given: Mapping[str, Any], optional: tuple[str, ...] = ()) -> None:
+    """Whether every external operator is given, and nothing else; dense ones may be where they are `optional`.
+
+    Raises:
+        RunError: a name too many or too few, or something that cannot be called.
+    """
+    external = [n for n, kind in program.operators if kind == "external"]
+    known = ", ".join(external) or "none"
+    for name in given:
+        if name not in (*external, *optional):
+            raise RunError(f"operators names '{name}'; external operators of '{program.name}': {known}")
+    for name in external:
+        if not callable(given.get(name)):
+            what = f"operator '{name}' is a {type(given[name]).__name__}" if name in given else f"no operator '{name}'"
+            hint = f"write operators={{'{name}': f}} with f: (B, *size*) -> (B, *size*)"
+            raise RunError(f"{what}: '{program.name}' calls it as a function", hint=hint)
+
+
+def bound(size: tuple[int, ...]) -> float:
+    """A dense matrix starts uniform in -bound..bound (Glorot and Bengio 2010, eq. 16, for N to N)."""
+    return sqrt(3 / prod(size))
+
+
+def functions(program: Program, given: Mapping[str, Any], size: tuple[int, ...], rng: np.random.Generator) -> Functions:
+    """What the interpreter calls, by name; `given` has functions of (B, *size*), and (N, N) matrices of dense ones.
+
+    Raises:
+        RunError: names, or shapes that do not fit.
+    """
+    dense = tuple(n for n, kind in program.operators if kind == "dense")
+    check_operators(program, given, dense)
+    n, found = prod(size), {k: f for k, f in given.items() if k not in dense}
+    for name in dense:
+        matrix = np.asarray(given.get(name, rng.uniform(-bound(size), bound(size), (n, n))), float)
+        if matrix.shape != (n, n):
+            raise RunError(f"operator '{name}' is {matrix.shape}, expected ({n}, {n})")
+        found[name] = _product(matrix)
+    return {name: _same_shape(name, f) for name, f in found.items()}
+
+
+def _product(matrix: Array) -> Callable[[Array], Array]:
+    return lambda x: (x.reshape(len(x), -1) @ matrix.T).reshape(x.shape)
+
+
+def _same_shape(name: str, f: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    def call(x: Array) -> Array:
+        y = np.asarray(f(x), float)
+        if y.shape != x.shape:
+            raise RunError(f"operator '{name}' gave {y.shape} for {x.shape}; it maps (B, *size*) to the same shape")
+        return y
+
+    return call
