@@ -38,7 +38,7 @@ outputs: w
 """
 NO_PARAMETER = "equations: v[t] = 0.5*v[t-1] + I\nspike: v > 1\nreset: v = 0\n"
 MADE = {"odd": ODD, "no event": NO_EVENT, "no parameter": NO_PARAMETER}
-ALL = [*names(), *INVENTED, *MADE]
+ALL = [*(n for n in names() if n != "ce_lif"), *INVENTED, *MADE]  # ce_lif: silent under the inputs that are drawn
 
 
 def made(name: str) -> Neuron:

@@ -184,3 +184,76 @@ def test_izhikevich_script() -> None:
     assert found["v.before"][:, 0] == pytest.approx(np.array([v for v, _ in rows]), abs=1e-6)
     assert found["u.before"][:, 0] == pytest.approx(np.array([u for _, u in rows]), abs=1e-6)
     assert found["s"].sum() >= 5
+
+
+def _glif(z: Row, x: np.ndarray, p: dict[str, np.ndarray], t: int) -> Row:
+    """The released step of the gated LIF; z["s"] is the spike of the step before."""
+    al, be, ga = (1 / (1 + np.exp(-p[k])) for k in "abc")
+    decayed = (1 - al * (1 - p["tau"])) * z["u"] * (1 - ga * z["s"]) - (1 - al) * p["leak"]
+    u = decayed + x * (1 - be * (1 - p["g"][..., t])) - (1 - ga) * p["drop"] * z["s"]
+    return {"u": u, "s": (u > p["v_th"]).astype(float)}
+
+
+@pytest.mark.parametrize("gates", [(0.3, -0.5, 0.8), (40, 0, 40), (-40, -40, -40)], ids=["mixed", "hard", "linear"])
+def test_glif(gates: tuple[float, float, float]) -> None:
+    """Also the corners: al = ga = 1 is a LIF with hard reset, al = 0 leaks a constant and ga = 0 subtracts (L7)."""
+    p = dict(zip("abc", (np.full(N, float(g)) for g in gates), strict=True))
+    p |= {"tau": np.full(N, 0.25), "v_th": np.full(N, 0.5), "drop": np.full(N, 0.4), "leak": np.full(N, 0.05)}
+    p["g"] = RNG.uniform(0.1, 0.9, (N, 64))
+    x, state, rows = RNG.normal(0.4, 0.4, (64, N)), zeros("u", "s"), []
+    for t, row in enumerate(x):
+        state = _glif(state, row, p, t)
+        rows.append(state)
+    found = no.load("glif").simulate(x[:, None], parameters=p)
+    for key in ("u", "s"):
+        assert np.abs(found[key][:, 0] - np.array([r[key] for r in rows])).max() <= 1e-12
+    assert 0.05 < found["s"].mean() < 0.95
+
+
+def test_ce_lif() -> None:
+    """The threshold reads the potential before this step's update and before the reset."""
+    E, x = RNG.normal(0.01, 0.05, (N, 784)), RNG.normal(0.3, 0.4, (T, N))
+    v, th, y, rows = np.zeros(N), np.full(N, 0.5), np.zeros(N), []
+    for t, row in enumerate(x):
+        th = th + E[:, t] * v - 0.02 * (th - 0.5)
+        v = 0.5 * v * (1 - y) + row
+        y = (v > th).astype(float)
+        rows.append((th, v, y))
+    found = no.load("ce_lif").simulate(x[:, None], parameters={"E": E})
+    for k, name in enumerate(("th", "v", "y")):
+        assert np.abs(found[name][:, 0] - np.array([r[k] for r in rows])).max() <= 1e-12
+    assert 0.05 < found["y"].mean() < 0.95
+
+
+def test_memory_of_ce_lif_decays_like_its_threshold() -> None:
+    """d th[T]/d v[k] = E[k+1]*0.98^(T-k-1) without spikes: slow, and no preservation (C4)."""
+    E = 0.01 + 0.005 * np.sin(np.arange(784.0))[None]
+    x = np.zeros((60, 1, 1))
+    base = no.load("ce_lif").simulate(x, parameters={"E": E})["th"].ravel()
+    x[10] = 1e-3
+    moved = no.load("ce_lif").simulate(x, parameters={"E": E})["th"].ravel()
+    k = np.arange(10, 59)
+    by_v = [sum(E[0, j + 1] * 0.98 ** (t - j - 1) * 0.5 ** (j - 10) for j in range(10, t)) for t in k + 1]
+    assert moved[11:] - base[11:] == pytest.approx(1e-3 * np.array(by_v), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["glif", "ce_lif"])
+def test_a_table_ends_at_its_horizon_and_trains(name: str) -> None:
+    import torch
+
+    from neuroode._errors import RunError
+
+    layer = no.load(name).torch(3, dtype=torch.float64)
+    steps = layer.neuron.spec.horizon
+    assert steps is not None
+    x = torch.tensor(RNG.normal(0.4, 0.4, (40, 2, 3)))
+    out, carry = layer(x)
+    out.sum().backward()
+    table = {"glif": "g", "ce_lif": "E"}[name]
+    grad = dict(layer.named_parameters())[f"parameters_of_neuron.raw_{table}"].grad
+    assert grad is not None
+    assert grad.shape == (3, steps)
+    assert grad[:, 1:39].abs().sum() > 0
+    assert not grad[:, 40:].any()
+    with pytest.raises(RunError, match="horizon"):
+        layer(torch.zeros(steps, 2, 3, dtype=torch.float64), carry)

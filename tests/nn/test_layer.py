@@ -7,6 +7,7 @@ import torch
 from oracles import (
     GRADIENT,
     INVENTED,
+    ZOO,
     assert_same,
     by_interpreter,
     by_layer,
@@ -17,9 +18,7 @@ from oracles import (
     smallest_margin,
 )
 
-from neuroode.models import names
-
-ALL = [*names(), *INVENTED]
+ALL = [*ZOO, *INVENTED]
 SIZES = [1, 3, 7, 36, 130, (3, 5), (2, 3, 4)]
 F64 = torch.float64
 
@@ -47,7 +46,7 @@ def test_equals_the_interpreter_from_a_given_carry(name, schedule):
     layer = build(name, schedule=schedule)
     _, carry = layer(as_given(drive(layer, 7, 3, seed=5)))
     x = drive(layer, 20, 3)
-    assert_same(by_layer(layer, x, carry), by_interpreter(layer, x, carry))
+    assert_same(by_layer(layer, x, carry), by_interpreter(layer, x, carry), grads=GRADIENT.get(name, 1e-11))
 
 
 @pytest.mark.parametrize("batch", [1, 3])

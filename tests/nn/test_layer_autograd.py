@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import INVENTED, distance, drive, neuron, scatter
+from oracles import INVENTED, ZOO, distance, drive, neuron, scatter
 from torch.autograd import forward_ad
 
 import neuroode as no
-from neuroode.models import names
 
 # torch's own, at its first use of forward mode
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 F64 = torch.float64
-ALL = [*names(), *INVENTED]
+ALL = [*ZOO, *INVENTED]
 SMOOTH = {"li": "li", "damped": """
 neuron: damped
 dt: 0.5

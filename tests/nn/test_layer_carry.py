@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import GRADIENT, INVENTED, distance, drive, neuron, scatter
+from oracles import GRADIENT, INVENTED, ZOO, distance, drive, neuron, scatter
 
 import neuroode as no
-from neuroode.models import names
 
-ALL = [*names(), *INVENTED]
+ALL = [*ZOO, *INVENTED]
 BOTH = pytest.mark.parametrize("schedule", ["auto", "eager"])
 F64 = torch.float64
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from jax_oracles import as_jax, by_jax, given, twins
-from oracles import DRIVE, GRADIENT, INVENTED, assert_same, by_interpreter, by_layer, distance, drive
+from oracles import DRIVE, GRADIENT, INVENTED, ZOO, assert_same, by_interpreter, by_layer, distance, drive
 
 import neuroode as no
-from neuroode.models import names
 
 QUICK = {"lif", "brf", "tc_lif", "levels", "spiral", "two_inputs", "channels", "s5_rf"}
-ALL = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in [*names(), *INVENTED] if n in DRIVE]
+ALL = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in [*ZOO, *INVENTED] if n in DRIVE]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -10,13 +10,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from oracles import INVENTED, distance, drive, neuron, scatter
+from oracles import INVENTED, ZOO, distance, drive, neuron, scatter
 
 import neuroode as no
-from neuroode.models import names
 from neuroode.spec.read_yaml import read_text
 
-ALL = [*names(), *INVENTED]
+ALL = [*ZOO, *INVENTED]
 BOTH = pytest.mark.parametrize("schedule", ["auto", "eager"])
 F64 = torch.float64
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import INVENTED, distance, drive, neuron, scatter
+from oracles import INVENTED, ZOO, distance, drive, neuron, scatter
 
 import neuroode as no
-from neuroode.models import names
 
-ALL = [*names(), *INVENTED]
+ALL = [*ZOO, *INVENTED]
 F64 = torch.float64
 NAMES = {
     "lif": ["v", "v.before", "s"],
