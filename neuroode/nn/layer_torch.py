@@ -17,7 +17,7 @@ from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.operators_torch import Operators
 from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
-from neuroode.nn.parameters_torch import Parameters
+from neuroode.nn.parameters_torch import Parameters, shared_parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names
 from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.stack_torch import OnlyOutput
@@ -46,6 +46,7 @@ class NeuronLayer(torch.nn.Module):
         dtype, device: of the parameters; float32 or float64.
         axes: sizes of axes inside the neuron that replace the declared ones.
         operators: name -> module or function of (B, *size*), of each external operator.
+        share: a layer whose `per: network` parameters are these, or one dict that all layers of a network are given.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -58,7 +59,7 @@ class NeuronLayer(torch.nn.Module):
         recurrent: bool | Recurrent | Mapping[str, str] | None = None, init: Mapping[str, Any] | None = None,
         reset_gradient: str | None = None, surrogate: Any = None, dtype: torch.dtype | None = None, device: Any = None,
         check_finite: bool = False, axes: Mapping[str, int] | None = None, operators: Mapping[str, Any] | None = None,
-        **later: Any,
+        share: Any = None, **later: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         refuse_later(later)
@@ -70,7 +71,7 @@ class NeuronLayer(torch.nn.Module):
         dtype = dtype or torch.get_default_dtype()
         if dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"layers compute in float32 or float64, not {dtype}")
-        parameters = Parameters(spec, self.dt, self.size, dtype, device)
+        parameters = Parameters(spec, self.dt, self.size, dtype, device, shared_parameters(share))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
         self.recurrent = recurrent_names(recurrent, self.program, self.size)
         self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,18 @@ Tensor = torch.Tensor
 class Parameters(torch.nn.Module):
     """Stored numbers of every declared parameter: `raw_NAME` trained, `value_NAME` constant; complex ones as (..., 2).
 
+    Args:
+        share: name -> the `Parameters` that hold a `per: network` parameter; what is not there yet is added.
+
     Raises:
         SpecError: a declared value outside its domain.
+        RunError: a shared parameter that is declared otherwise.
     """
 
-    def __init__(self, spec: NeuronSpec, dt: float, size: tuple[int, ...], dtype: torch.dtype, device: Any) -> None:
+    def __init__(
+        self, spec: NeuronSpec, dt: float, size: tuple[int, ...], dtype: torch.dtype, device: Any,
+        share: MutableMapping[str, Parameters] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.spec, self.size, self.sizes = spec, size, axis_sizes(spec)
         self.dt = dt  # of the bounds that stored numbers are squashed into: another step changes no value
@@ -34,10 +41,33 @@ class Parameters(torch.nn.Module):
         base = numbers.in_base(spec, start | {"dt": np.asarray(dt)})
         for p in spec.parameters:
             value = _stored(p, start[p.name], base, dtype).to(device=device)
+            shared = share is not None and "network" in p.per
             if p.trainable:
                 self.register_parameter(f"raw_{p.name}", torch.nn.Parameter(value))
+            elif shared:  # a buffer would become one of its own when the layer moves to another device
+                self.register_parameter(f"value_{p.name}", torch.nn.Parameter(value, requires_grad=False))
             else:
                 self.register_buffer(f"value_{p.name}", value)
+            if shared and share is not None:
+                self._adopt(p, share.setdefault(p.name, self))
+
+    def _adopt(self, p: ParameterDecl, owner: Parameters) -> None:
+        """Hold the number of another layer.
+
+        Raises:
+            RunError: it is stored otherwise there.
+        """
+        if owner is self:
+            return
+        q, mine, theirs = table.declaration(owner.spec, p.name), self.stored(p), owner.stored
+        found, wanted = ((d.domain, d.transform, d.type, d.unit, d.trainable, d.per) for d in (p, q))
+        same = found == wanted and self.bounds(p) == owner.bounds(q)
+        if not same or (mine.shape, mine.dtype, mine.device) != (theirs(q).shape, theirs(q).dtype, theirs(q).device):
+            what = f"parameter '{p.name}' of '{self.spec.name}' is not stored like that of '{owner.spec.name}'"
+            raise RunError(what, hint="layers share what they declare alike, in one dtype on one device")
+        own = theirs(q)
+        assert isinstance(own, torch.nn.Parameter)
+        self.register_parameter(f"raw_{p.name}" if p.trainable else f"value_{p.name}", own)
 
     def stored(self, p: ParameterDecl) -> Tensor:
         return getattr(self, f"raw_{p.name}" if p.trainable else f"value_{p.name}")
@@ -112,6 +142,20 @@ class Parameters(torch.nn.Module):
                 value = part.reshape(-1, *([1] * (len(self.size) - 1))) if "channel" in p.per else part
                 rows |= {f"{name}.re": value.real, f"{name}.im": value.imag} if p.type == "complex" else {name: value}
         return rows
+
+
+def shared_parameters(share: Any) -> MutableMapping[str, Parameters] | None:
+    """The option `share=` of a layer as a table of who holds what.
+
+    Raises:
+        RunError: neither a layer nor a dict.
+    """
+    if share is None or isinstance(share, dict):
+        return share
+    inner = getattr(share, "parameters_of_neuron", None)
+    if not isinstance(inner, Parameters):
+        raise RunError(f"share is a {type(share).__name__}", hint="pass a layer, or one dict to all layers: share={}")
+    return {p.name: inner for p in inner.spec.parameters if "network" in p.per}
 
 
 def _stored(p: ParameterDecl, value: np.ndarray, base: Mapping[str, Any], dtype: torch.dtype) -> Tensor:

@@ -35,7 +35,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
     ("noise streams", lambda spec: [n.name for n in spec.noise]),
-    ("parameters shared by a network", lambda spec: [p.name for p in spec.parameters if "network" in p.per]),
     ("trained delays", trained),
     ("within_step: locate", lambda spec: [spec.name] if spec.within_step == "locate" else []),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
