@@ -9,7 +9,7 @@ from functools import cached_property
 
 import sympy as sp
 
-from neuroode._errors import LoweringError, Unsupported
+from neuroode._errors import AnalysisError, LoweringError, Unsupported
 from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Node, Num, Ref, TimeIndex
 from neuroode.expr.show import show
@@ -18,7 +18,8 @@ from neuroode.expr.units import scale_and_dimension
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.rules_units import dimensions
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
-from neuroode.system.removable import through_exprel
+from neuroode.system.removable import gap, through_exprel
+from neuroode.system.show import show as show_expression
 from neuroode.system.types import Combined, Condition, Test
 
 BINARY: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
@@ -182,8 +183,25 @@ class Reader:
             self.expr(top) if not isinstance(top, Binary) else BINARY["^"](self.expr(top.left), self.expr(top.right))
         )
         for step in reversed(spine):
-            value = self._through_exprel(BINARY[step.op](value, self.expr(step.right)))
+            right = self.expr(step.right)
+            if step.op == "/" and right == 0:
+                raise AnalysisError(f"'{show(step)}' divides by 0", place=step.mark.place)
+            value = self._through_exprel(BINARY[step.op](value, right))
+            if step.op in "*/":
+                self._refuse_gap(value, step)
         return value
+
+    def _refuse_gap(self, value: sp.Expr, node: Binary) -> None:
+        found = gap(value)
+        if found is not None:
+            x, root = found
+            name, near = x.name.partition("[")[0], "1e-6" if root == 0 else f"{show_expression(root)} + 1e-6"
+            raise AnalysisError(
+                f"'{show(node)}' is 0/0 where {name} = {show_expression(root)}",
+                place=node.mark.place,
+                hint="(exp(x) - 1)/x is exprel(x); else cancel the common factor, or let both parts read a value "
+                f"that keeps away: y = where(abs({show_expression(x - root)}) > 1e-6, {name}, {near})",
+            )
 
     def _through_exprel(self, value: sp.Expr) -> sp.Expr:
         found = through_exprel(value)
@@ -209,7 +227,10 @@ class Reader:
             return fn.operator_named(node.name)(*[self.expr(a) for a in node.args])
         if node.name not in FUNCTIONS:
             raise Unsupported(f"function '{node.name}' is not lowered yet")
-        return FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
+        value = FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
+        if value in (sp.zoo, sp.nan):
+            raise AnalysisError(f"'{show(node)}' is not a finite number", place=node.mark.place)
+        return value
 
     def _delayed(self, node: Call) -> sp.Expr:
         """A read of some steps ago (`system.delays` has counted them); in a flow an impulse stays one."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import mpmath
 import numpy as np
 import pytest
 from references import neuron, slots
 
+from neuroode._errors import AnalysisError
 from neuroode.program import interpret
 
 QUOTIENTS = {
@@ -43,7 +46,7 @@ def _declared(text: str) -> str:
     names = [
         f"{n}: {v}"
         for n, v in (("c", 3), ("k", 7))
-        if f"{n}*" in text or f"{n})" in text or f"/{n})" in text or f"({n} " in text
+        if any(part in text for part in (f"{n}*", f"{n})", f"/{n})", f"({n} "))
     ]
     return (f"parameters: {{{', '.join(names)}}}\n" if names else "") + f"equations: v[t] = {text}\noutputs: v\n"
 
@@ -56,3 +59,39 @@ def test_it_is_reported() -> None:
 @pytest.mark.parametrize("text", ["I/(exp(2*I) - 2)", "(I + 1)/(exp(I) - 1)", "I/(exp(I) + 1)"])
 def test_other_quotients_are_left_alone(text: str) -> None:
     assert not neuron(f"equations: v[t] = {text}\n").system().removable
+
+
+GAPS = {
+    "sin(I)/I": "I = 0", "(exp(I) - 1)/I": "I = 0", "1/I*tanh(3*I)": "I = 0", "tanh(2*I + 1)/(2*I + 1)": "I = -1/2",
+    "log(I)/(I - 1)": "I = 1", "(I^2 - 1)/(I - 1)": "I = 1", "(1 - cos(I))/I": "I = 0", "sin(3*I)/(2*sinh(I))": "I = 0",
+    "(exp(-v[t-1]) - exp(-I))/(I - v[t-1])": "I = v[t-1]", "I*sin(I - c)/(I - c)": "I = c",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GAPS)
+def test_other_removable_quotients_are_an_error_with_place_and_hint(text: str) -> None:
+    with pytest.raises(AnalysisError, match=re.escape(f"is 0/0 where {GAPS[text]}")) as caught:
+        neuron(_declared(text)).system()
+    assert caught.value.hint
+    assert caught.value.place.line
+
+
+@pytest.mark.parametrize(
+    "text", ["I/(1 + abs(I))", "I/(c*I + 1)", "sin(I)/(I + 1)", "1/I", "cos(I)/I", "I*v[t-1]/(I^2 + 1)"]
+)
+def test_poles_and_quotients_without_a_gap_are_no_error(text: str) -> None:
+    neuron(_declared(text)).system()
+
+
+def test_a_positive_parameter_does_not_reach_its_gap() -> None:
+    text = "equations: v[t] = (1 - exp(-q))/q*I\noutputs: v\nparameters: {q: {value: 1, domain: DOMAIN}}\n"
+    neuron(text.replace("DOMAIN", "positive")).system()
+    with pytest.raises(AnalysisError, match="0/0 where q = 0"):
+        neuron(text.replace("DOMAIN", "real")).system()
+
+
+@pytest.mark.parametrize("text", ["1/0*I", "I/(2 - 2)", "I/(I - I)", "log(0)*I"])
+def test_division_by_zero_has_a_place(text: str) -> None:
+    with pytest.raises(AnalysisError, match=r"divides by 0|not a finite number") as caught:
+        neuron(_declared(text)).system()
+    assert caught.value.place.line
