@@ -16,7 +16,7 @@ from neuroode.analysis.types import Fact, Report
 from neuroode.discretize.amplification import amplifications, stability_functions, step_boundaries
 from neuroode.expr.units import scale_and_dimension
 from neuroode.program.probe import LinearStep, linear_step
-from neuroode.program.values import bounds, in_base, initial_values, slots
+from neuroode.program.values import bounds, in_base, initial_values, joined, slots
 
 if TYPE_CHECKING:
     from neuroode.analysis.boundary import Amplification
@@ -53,49 +53,49 @@ def _tied(report: Report) -> list[Fact]:
 
 def with_figures(report: Report, d: Discretization, program: Program, dt: float, seed: int) -> Report:
     """The report with numbers at one step; sampled facts where a boundary is not known in symbols, and beside it."""
-    spec = report.system.spec
-    rng = np.random.default_rng(seed)
-    drawn = initial_values(spec, dt, (NEURONS,), rng)
-    drawn = drawn if any(np.ptp(v) > 0 for v in map(np.abs, drawn.values()) if np.size(v)) else _one(spec, drawn)
-    count = max([1, *(np.shape(v)[0] for v in drawn.values() if np.ndim(v))])
+    spec, rng = report.system.spec, np.random.default_rng(seed)
+    declared = initial_values(spec, dt, (NEURONS,), rng)
+    drawn = _few(slots(spec, declared, (NEURONS,)))
+    count = max(np.size(v) for v in (0.0, *drawn.values()))
     found = amplifications(d)
     states = tuple(s for a in found for s in a.states)
-    population = linear_step(program, slots(spec, drawn, (count,)) | {"dt": np.asarray(dt)}, states)
-    everywhere = _domain_points(spec, drawn, dt, rng)
-    domain = linear_step(program, slots(spec, everywhere, (POINTS,)) | {"dt": np.asarray(dt)}, states)
-    rows = tuple(m for a in found for m in _modes(report, a, population, drawn, dt, count))
+    length = {"dt": np.asarray(dt)}
+    population = linear_step(program, drawn | length, states)
+    domain = linear_step(program, slots(spec, _points_of(spec, declared, dt, rng), (POINTS,)) | length, states)
+    values = joined({n.removeprefix("p."): v for n, v in drawn.items()}) | length
+    rows = tuple(m for a in found for m in _modes(report, a, population, values, dt, count))
     shares = {a.states: (*_inside(report, a, population), *_inside(report, a, domain)) for a in found}
-    middle = {n: np.asarray(_median(v)) for n, v in drawn.items()}
-    flow = flow_in_numbers(report, {n: v[()] for n, v in middle.items()} | {"dt": dt})
-    one = linear_step(program, slots(spec, middle, ()) | {"dt": np.asarray(dt)}, states)
+    middle = {n: np.median(v) for n, v in drawn.items()}
+    flow = flow_in_numbers(report, joined({n.removeprefix("p."): v for n, v in middle.items()}) | length)
+    step = _state_space(report, linear_step(program, middle | length, states), flow, dt)
     unit = (spec.dt.unit if spec.dt else None) or ""
     seconds = float(scale_and_dimension(unit)[0]) if unit else 1.0
-    step = _state_space(report, one, flow, dt)
-    figures = Figures(dt, unit, seconds, count, drawn, rows, shares, flow, step)
+    figures = Figures(dt, unit, seconds, count, values, rows, shares, flow, step)
     return replace(report, figures=figures, facts=(*report.facts, *_sampled(report, figures)))
 
 
-def _one(spec: NeuronSpec, drawn: Mapping[str, Array]) -> dict[str, Array]:
-    """All neurons are equal: the first."""
-    levels = {p.name for p in spec.parameters if {"neuron", "channel"} & set(p.per)}
-    return {n: v[:1] if n in levels else v for n, v in drawn.items()}
+def _few(rows: Mapping[str, Array]) -> dict[str, Array]:
+    """The first neuron alone where all neurons are equal."""
+    equal = all(np.ptp(v) == 0 for v in rows.values() if np.ndim(v))
+    return {n: v.ravel()[:1] if np.ndim(v) and equal else v for n, v in rows.items()}
 
 
-def _median(v: Array) -> Array:
-    if not np.ndim(v):
-        return v
-    return np.median(v.real, axis=0) + 1j * np.median(v.imag, axis=0) if np.iscomplexobj(v) else np.median(v, axis=0)
-
-
-def _domain_points(
-    spec: NeuronSpec, drawn: Mapping[str, Array], dt: float, rng: np.random.Generator
+def _points_of(
+    spec: NeuronSpec, declared: Mapping[str, Array], dt: float, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Points of the domains of all trained parameters: even in bounded ones, over two decades each way elsewhere."""
-    base = in_base(spec, {n: _median(v) for n, v in drawn.items()} | {"dt": np.asarray(dt)})
-    return {
-        p.name: _points(p, np.asarray(_median(drawn[p.name])), base, rng) if p.trainable else drawn[p.name]
-        for p in spec.parameters
-    }
+    """Points of the domains of what is trained: even in bounded ones, over two decades each way elsewhere."""
+    middle = {p.name: _middle(p, declared[p.name]) for p in spec.parameters}
+    base = in_base(spec, middle | {"dt": np.asarray(dt)})
+    return {p.name: _points(p, middle[p.name], base, rng) if p.trainable else middle[p.name] for p in spec.parameters}
+
+
+def _middle(p: ParameterDecl, value: Array) -> Array:
+    """The median over neurons, of each element."""
+    value = np.asarray(value)
+    if not {"neuron", "channel"} & set(p.per):
+        return value
+    real = np.median(value.real, axis=0)
+    return real + 1j * np.median(value.imag, axis=0) if np.iscomplexobj(value) else real
 
 
 def _points(p: ParameterDecl, middle: Array, base: Mapping[str, Array], rng: np.random.Generator) -> Array:
@@ -136,8 +136,7 @@ def _modes(
     rate, block = None, None if a.method == "map" else report.block_of(a.states[0])
     if block is not None and block.A is not None and set(a.states) <= set(block.states):
         at = [block.states.index(s) for s in a.states]
-        values = {n: np.broadcast_to(v, (count,)) for n, v in drawn.items() if np.ndim(v) <= 1} | {"dt": dt}
-        rate = evaluate(at_silence(report.system, block.A.extract(at, at)), values)
+        rate = evaluate(at_silence(report.system, block.A.extract(at, at)), drawn)
         rate = np.broadcast_to(rate if np.any(rate.imag) else rate.real, (count, len(at), len(at)))
     M = _matrix(report, a, step)
     wide = (
