@@ -71,7 +71,7 @@ class Boundary:
         if self.conditions is None:
             return head + "larger than the symbolic budget"
         if not self.conditions:
-            return head + "no boundary, stable for all parameters in their domains and every dt"
+            return head + "no boundary: stable for all parameters in their domains and every dt"
         if self.conditions == (sp.S.NegativeOne,):
             return head + "unstable for all parameters in their domains"
         rows = ["stable where " + " and ".join(map(_shown, self.conditions)), *map(str, self.solved)]

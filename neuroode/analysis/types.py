@@ -91,14 +91,19 @@ class Report:
         rows += map(str, self.facts)
         rows += [f"boundary of {b}" for b in self.boundaries]
         rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
-        return "\n".join([*rows, *([str(self.figures)] if self.figures else [])])
+        return "\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])])
 
 
 def _matrices(b: Block) -> str:
     if b.A is None or b.drive is None:
         return ""
-    rows = [f"[{', '.join(map(show, row))}]" for row in b.A.tolist()]
-    return f"; A = [{', '.join(rows)}], drive = [{', '.join(map(show, b.drive))}]"
+    rows = [f"[{', '.join(map(_short, row))}]" for row in b.A.tolist()]
+    return f"; A = [{', '.join(rows)}], drive = [{', '.join(map(_short, b.drive))}]"
+
+
+def _short(e: sp.Expr) -> str:
+    """The shorter of the expression and its sum: factors of units cancel in the latter."""
+    return min(show(e), show(sp.expand(e)), key=len)
 
 
 def _block_json(b: Block) -> dict[str, object]:

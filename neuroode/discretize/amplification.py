@@ -29,7 +29,7 @@ def step_boundaries(d: Discretization) -> tuple[Boundary, ...]:
 def amplifications(d: Discretization) -> tuple[Amplification, ...]:
     """One matrix for each set of states that feed each other from step to step, while no event occurs."""
     rows, methods = _rows(d)
-    edges = [(i, j) for i, row in rows.items() for j in row if j in rows]
+    edges = [(i, j) for i, row in rows.items() for j in row if j in rows and _coupled(d, i, j)]
     found = []
     for group in strongly_connected_components((list(rows), edges)):
         states = tuple(sorted(group, key=list(rows).index))
@@ -37,6 +37,17 @@ def amplifications(d: Discretization) -> tuple[Amplification, ...]:
         of_A = _rate(d, states)
         found.append(Amplification(states, methods[states[0]], M, *(of_A or ())))
     return tuple(sorted(found, key=lambda a: list(rows).index(a.states[0])))
+
+
+def _coupled(d: Discretization, i: str, j: str) -> bool:
+    """Whether i reads j: a function of A dt couples no more than powers of A do, whatever its entries look like."""
+    update = next((u for u in d.updates if {i, j} <= set(u.states)), None)
+    if update is None or update.method not in FUNCTIONS_OF_A:
+        return True
+    block = d.report.block_of(i)
+    if block.A is None or j not in block.states:
+        return True
+    return bool(block.A[block.states.index(i), block.states.index(j)] != 0)
 
 
 def _rows(d: Discretization) -> tuple[dict[str, Row], dict[str, str]]:

@@ -110,6 +110,28 @@ def _points(p: ParameterDecl, middle: Array, base: Mapping[str, Array], rng: np.
     return np.clip(middle + (1 + abs(middle)) * 3 * rng.normal(size=shape), low, high)
 
 
+def largest_multipliers(
+    report: Report, d: Discretization, program: Program, changes: Mapping[str, Array]
+) -> dict[tuple[str, ...], Array]:
+    """states -> the largest |multiplier| of the median neuron with some parameters (or dt) moved, one number a value."""
+    assert report.figures is not None
+    found = amplifications(d)
+    middle = {n: np.asarray(np.median(v)) for n, v in report.figures.parameters.items() if np.isrealobj(v)}
+    values = {n if n == "dt" else f"p.{n}": v for n, v in (middle | dict(changes)).items()}
+    for n, v in report.figures.parameters.items():
+        if np.iscomplexobj(v):
+            values |= {f"p.{n}.re": np.median(v.real), f"p.{n}.im": np.median(v.imag)}
+    step = linear_step(program, values, tuple(s for a in found for s in a.states))
+    with np.errstate(all="ignore"):
+        return {a.states: _largest(_matrix(report, a, step)) for a in found}
+
+
+def _largest(M: Array) -> Array:
+    """Spectral radii; nan where an entry is not finite."""
+    fine = np.all(np.isfinite(M), axis=(1, 2))
+    return np.where(fine, np.abs(np.linalg.eigvals(np.where(fine[:, None, None], M, 0))).max(axis=1), np.nan)
+
+
 def _coordinates(report: Report, a: Amplification) -> tuple[str, ...]:
     system = report.system
     return tuple(s + part for s in a.states for part in ((".re", ".im") if system.is_complex(s) else ("",)))
@@ -125,9 +147,7 @@ def _matrix(report: Report, a: Amplification, step: LinearStep) -> Array:
 
 def _inside(report: Report, a: Amplification, step: LinearStep) -> tuple[int, int]:
     M = _matrix(report, a, step)
-    fine = np.all(np.isfinite(M), axis=(1, 2))
-    largest = np.abs(np.linalg.eigvals(np.where(fine[:, None, None], M, 0))).max(axis=1)
-    return int((fine & (largest <= INSIDE)).sum()), len(M)
+    return int((_largest(M) <= INSIDE).sum()), len(M)
 
 
 def _modes(
@@ -146,11 +166,13 @@ def _modes(
 
 
 def _state_space(report: Report, step: LinearStep, flow: StateSpace | None, dt: float) -> StateSpace | None:
-    if not step.slots or not step.inputs:
-        return None
     system = report.system
     kinds = {i.name: i.kind for i in system.spec.inputs}
-    scale = np.array([dt if kinds[n] != "current" else 1.0 for n in step.inputs])
+    at = [j for j, n in enumerate(step.inputs) if n in kinds]  # a neuron without inputs has a clock
+    if not step.slots or not at:
+        return None
+    inputs = tuple(step.inputs[j] for j in at)
+    scale = np.array([dt if kinds[n] != "current" else 1.0 for n in inputs])
     rows: dict[str, tuple[Array, Array]] = {}
     for s in (s.name for s in system.states if s.name in step.rows and s.name in step.slots):
         rows[s] = _row(step, s)
@@ -161,7 +183,7 @@ def _state_space(report: Report, step: LinearStep, flow: StateSpace | None, dt: 
         if name in step.rows:
             rows[f"output {name}"] = _row(step, name)
     C, D = np.array([c for c, _ in rows.values()]), np.array([d for _, d in rows.values()])
-    return StateSpace(step.M[0], step.N[0] * scale, C, D * scale, step.inputs, tuple(rows), dt)
+    return StateSpace(step.M[0], step.N[0][:, at] * scale, C, D[:, at] * scale, inputs, tuple(rows), dt)
 
 
 def _row(step: LinearStep, name: str) -> tuple[Array, Array]:
