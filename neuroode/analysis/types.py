@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,12 @@ class Report:
         rows += map(str, self.facts)
         rows += [f"boundary of {b}" for b in self.boundaries]
         rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
-        return "\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])])
+        return as_elements("\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])]))
+
+
+def as_elements(text: str) -> str:
+    """A text with the elements of arrays as they are written: z[0] for z__0."""
+    return re.sub(r"__(\d+(?:_\d+)*)", lambda m: f"[{m[1].replace('_', ', ')}]", text)
 
 
 def _matrices(b: Block) -> str:

@@ -29,19 +29,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside the target and rename: a reader sees the old file or the new one, never half of it."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
     path = path.resolve()  # a link stays a link
     if path.exists() and not path.is_file():  # a pipe or a device is written, never replaced
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
         return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         Path(name).chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:

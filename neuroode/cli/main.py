@@ -12,11 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from neuroode._errors import NeuroodeError
-from neuroode.cli import cache, check, emit, show, train
+from neuroode.cli import analyse, cache, check, emit, show, simulate, train
 from neuroode.cli import list as list_
 
-COMMANDS = {"list": list_, "show": show, "check": check, "emit": emit, "train": train, "cache": cache}
-LATER = ("simulate", "analyse", "verify", "compare", "bench", "claims")
+COMMANDS = {
+    "list": list_,
+    "show": show,
+    "analyse": analyse,
+    "simulate": simulate,
+    "check": check,
+    "emit": emit,
+    "train": train,
+    "cache": cache,
+}
+LATER = ("verify", "compare", "bench", "claims")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -55,7 +55,7 @@ def verdicts(spec: NeuronSpec) -> list[Verdict]:
 def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:
     """Parameters, dt and the definitions that read nothing else, for a row of drawn neurons."""
     step = float(spec.dt.value) if spec.dt else 1.0
-    size = (NEURONS,) if _draws(spec) else ()
+    size = (NEURONS,) if draws(spec) else ()
     drawn = initial_values(spec, step, size, np.random.default_rng(0)) | {"dt": np.asarray(step)}
     values = in_base(spec, drawn)
     names = Names(spec)
@@ -65,7 +65,7 @@ def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:
     return values
 
 
-def _draws(spec: NeuronSpec) -> bool:
+def draws(spec: NeuronSpec) -> bool:
     nodes = (node for p in spec.parameters if p.init is not None for node in walk(p.init))
     return any(isinstance(node, Call) and node.name in DRAWS for node in nodes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroode._errors import RunError
+from neuroode.cli.model import assignments
 
 if TYPE_CHECKING:
     from neuroode.train.plan import Outcome, Plan
@@ -115,14 +116,3 @@ def seeds(text: str) -> tuple[int, ...]:
         raise RunError(
             f"--seeds is '{text}'", hint="whole numbers with commas between them, for example 0,1,2"
         ) from None
-
-
-def assignments(texts: list[str]) -> dict[str, str]:
-    """`NAME=EXPR` of each --set."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (sign and name.strip() and value.strip()):
-            raise RunError(f"--set is '{text}'", hint='--set NAME=EXPR, for example --set omega="uniform(15, 50)"')
-        found[name.strip()] = value.strip()
-    return found

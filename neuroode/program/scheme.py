@@ -56,7 +56,7 @@ def with_figures(report: Report, d: Discretization, program: Program, dt: float,
     spec, rng = report.system.spec, np.random.default_rng(seed)
     declared = initial_values(spec, dt, (NEURONS,), rng)
     drawn = _few(slots(spec, declared, (NEURONS,)))
-    count = max(np.size(v) for v in (0.0, *drawn.values()))
+    count = max((int(np.size(v)) for v in drawn.values()), default=1)
     found = amplifications(d)
     states = tuple(s for a in found for s in a.states)
     length = {"dt": np.asarray(dt)}
@@ -113,7 +113,7 @@ def _points(p: ParameterDecl, middle: Array, base: Mapping[str, Array], rng: np.
 def largest_multipliers(
     report: Report, d: Discretization, program: Program, changes: Mapping[str, Array]
 ) -> dict[tuple[str, ...], Array]:
-    """states -> the largest |multiplier| of the median neuron with some parameters (or dt) moved, one number a value."""
+    """states -> the largest |multiplier| of the median neuron with some parameters (or dt) moved, one a value."""
     assert report.figures is not None
     found = amplifications(d)
     middle = {n: np.asarray(np.median(v)) for n, v in report.figures.parameters.items() if np.isrealobj(v)}
@@ -182,6 +182,8 @@ def _state_space(report: Report, step: LinearStep, flow: StateSpace | None, dt: 
     for name in (r.removeprefix("output ") for r in (flow.rows if flow else ()) if r.startswith("output ")):
         if name in step.rows:
             rows[f"output {name}"] = _row(step, name)
+    if not rows:
+        return None
     C, D = np.array([c for c, _ in rows.values()]), np.array([d for _, d in rows.values()])
     return StateSpace(step.M[0], step.N[0][:, at] * scale, C, D[:, at] * scale, inputs, tuple(rows), dt)
 

@@ -1,0 +1,31 @@
+"""`neuroode analyse`: linear parts, stability, boundaries of the step, resonances; as text, JSON and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from neuroode.cli.emit import write_atomically
+from neuroode.cli.model import load, model_arguments, picture_path, pictures, step_arguments
+
+HELP = "analyse a model: eigenvalues, stability of the step, frequency response"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    step_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--plot", metavar="FILE", help="draw eigenvalues, responses and boundary; .png, .svg or .pdf")
+
+
+def run(args: argparse.Namespace) -> int:
+    neuron = load(args)
+    path = picture_path(args.plot) if args.plot else None
+    draw = pictures("plot_analysis").draw if path else None
+    report = neuron.analyse(args.dt, args.method, seed=args.seed)
+    print(json.dumps(report.to_json(), indent=2, allow_nan=False) if args.json else f"{neuron.spec.name}\n{report}")
+    if path and draw:
+        write_atomically(path, draw(neuron, report, args.dt, args.method, path.suffix[1:]))
+        print(f"picture: {path}", file=sys.stderr)
+    return 0

@@ -1,0 +1,112 @@
+"""`neuroode analyse` prints facts, boundaries and figures, and draws them."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_pictures import size
+
+import neuroode as no
+from neuroode.cli.main import main
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["analyse", *words]) == 0
+    return capsys.readouterr().out
+
+
+def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["analyse", *words]) == 2
+    return capsys.readouterr().err
+
+
+def test_text_and_json_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "lif", "--method", "euler", "--dt", "0.5 ms")
+    assert text.startswith("lif\nblock v: affine; A = [[-1/tau]]")
+    assert "    dt <= 2*tau\n" in text
+    assert "figures at dt = 0.5 ms" in text
+    data = json.loads(printed(capsys, "lif", "--method", "euler", "--dt", "0.5", "--json"))
+    (boundary,) = data["boundaries"]
+    assert boundary["solved"]["dt"] == "dt <= 2*tau"
+    assert boundary["evidence"] == "proved"
+    (mode,) = data["figures"]["modes"]
+    assert mode["multiplier"] == pytest.approx(1 - 0.5 / 20, rel=1e-14)
+    assert mode["time constant"] == pytest.approx(20, rel=1e-14)
+
+
+def test_set_changes_what_is_analysed(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(printed(capsys, "rf", "--set", "omega=30", "--set", "b_0=2", "--json"))
+    (mode,) = data["figures"]["modes"]
+    assert mode["eigenvalue"] == {"real": -2.0, "imag": 30.0}
+    assert data["figures"]["drawn"] == 1
+    err = failed(capsys, "rf", "--set", "omgea=30")
+    assert "omgea" in err
+    assert "omega" in err
+
+
+def test_the_seed_draws_other_neurons(capsys: pytest.CaptureFixture[str]) -> None:
+    by_seed = [json.loads(printed(capsys, "rf", "--seed", s, "--json"))["figures"] for s in ("0", "1", "0")]
+    assert by_seed[0] == by_seed[2]
+    assert by_seed[0] != by_seed[1]
+
+
+def test_a_neuron_without_dt_is_analysed_in_symbols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "free.yaml"
+    file.write_text("neuron: free\nmethod: euler\nequations: dv/dt = -3*v + I\noutputs: v\n", encoding="utf-8")
+    text = printed(capsys, str(file))
+    assert "dt <= 2/3" in text
+    assert "figures" not in text
+    assert "declares no dt" in failed(capsys, str(file), "--plot", str(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("words", [("lif", "--method", "euler"), ("brf",), ("tc_lif",)])
+def test_pictures(words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "found.png"
+    printed(capsys, *words, "--plot", str(file))
+    width, height = size(file)
+    assert width > 1000
+    assert height > 500
+    assert [f.name for f in tmp_path.iterdir()] == ["found.png"]
+
+
+def test_what_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ".png, .svg or .pdf" in failed(capsys, "lif", "--plot", str(tmp_path / "a.jpg"))
+    assert "no linear part" in failed(capsys, "izhikevich", "--plot", str(tmp_path / "a.png"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_there_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    for name in [m for m in sys.modules if m.startswith(("matplotlib", "neuroode.cli.plot"))]:
+        monkeypatch.delitem(sys.modules, name)
+    real = builtins.__import__
+
+    def missing(name: str, *rest: object, **more: object) -> object:
+        if name.split(".")[0] == "matplotlib":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        return real(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    err = failed(capsys, "lif", "--plot", str(tmp_path / "a.png"))
+    assert err == "--plot needs the package 'matplotlib'\nhint: pip install 'neuroode[plot]'\n"
+
+
+def test_the_boundary_of_the_picture_is_the_one_that_is_printed() -> None:
+    """The grid's multipliers against the closed form of the Euler step, and the neuron's place in it."""
+    from neuroode.cli.boundary_map import boundary_map
+
+    neuron = no.load("rf")
+    report = neuron.analyse(method="euler")
+    found = boundary_map(neuron, report, None, "euler")
+    assert found is not None
+    assert (found.x_label, found.y_label) == ("omega", "b_0")
+    wanted = np.hypot(1 - 0.01 * found.y, 0.01 * found.x)
+    assert np.abs(found.radius - wanted).max() <= 1e-12 * wanted.max()
+    assert 15 <= found.drawn[0].min() < found.drawn[0].max() <= 50
