@@ -197,7 +197,7 @@ def _sampled(report: Report, figures: Figures) -> list[Fact]:
     facts = []
     for states, (good, drawn, points, of) in figures.shares.items():
         who = f"{good} of {drawn} drawn neurons" if drawn > 1 else ("as declared" if good else "not as declared")
-        claim = f"no multiplier outside the unit circle at dt = {figures.dt:g}"
+        claim = f"multipliers within the unit circle at dt = {figures.dt:g}"
         trained = any(p.trainable for p in report.system.spec.parameters)
         facts.append(Fact(claim, ", ".join(states), "sampled",
                           who + (f", {points} of {of} points of the domains" if trained else "")))  # fmt: skip

@@ -206,11 +206,11 @@ def test_what_has_no_short_formula_is_sampled_and_says_so() -> None:
     (b,) = report.boundaries
     assert b.conditions is None
     assert "larger than the symbolic budget" in str(report)
-    fact = next(f for f in report.facts if "multiplier" in f.claim)
+    fact = next(f for f in report.facts if "multipliers within" in f.claim)
     assert fact.evidence == "sampled"
     assert fact.detail == "as declared"
     unstable = neuron(f"equations: |\n{rows}\nmethod: euler\n").analyse(5.0)
-    assert next(f for f in unstable.facts if "multiplier" in f.claim).detail == "not as declared"
+    assert next(f for f in unstable.facts if "multipliers within" in f.claim).detail == "not as declared"
 
 
 def test_held_reads_stay_in_the_condition() -> None:
