@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from neuroode.cli import plots
 
 if TYPE_CHECKING:
-    from neuroode.cli.simulate import Run
+    from neuroode.cli.runs import Run
 
 MAX_LINES = 6
 

@@ -16,6 +16,7 @@ import neuroode as no
 from neuroode._errors import RunError
 from neuroode.cli import drive, simulate
 from neuroode.cli.main import main
+from neuroode.cli.runs import simulated
 from neuroode.models import names
 
 
@@ -34,7 +35,7 @@ def arguments(*words: str) -> argparse.Namespace:
 def test_every_model_does_something(name: str) -> None:
     """Spiking ones spike, between 3 times and in half of the steps; others leave their resting state."""
     args = arguments(name, "--neurons", "1")
-    found = simulate.simulated(no.load(name), args)
+    found = simulated(no.load(name), args)
     assert all(np.isfinite(x).all() for x in found.trace.values())
     if found.events:
         counts = found.trace[found.events[-1]].reshape(found.steps, -1).sum(axis=0).max()
