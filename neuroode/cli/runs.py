@@ -59,7 +59,7 @@ def simulated(neuron: Neuron, args: argparse.Namespace) -> Run:
     dt, spec = neuron.step_length(args.dt), neuron.spec
     asked = drive.by_input(spec, [drive.parse(text) for text in args.input])
     figures = defaults.figures_of(neuron, dt, args.method) if args.steps is None or not asked else None
-    steps = args.steps or defaults.steps_of(figures)
+    steps = args.steps or min(defaults.steps_of(figures), spec.horizon or 1000)
     signals = asked or defaults.signals_of(neuron, steps, dt, args.method, figures)
     size = args.neurons or (NEURONS if draws(spec) else 1)
     inputs = drive.sampled(spec, signals, steps, dt, size, args.seed)
