@@ -22,7 +22,7 @@ def twins(
     """A torch layer with scattered numbers, which runs eagerly, and the jax layer that stores the same."""
     torch.manual_seed(0)
     declared = neuron(name)
-    one = scatter(declared.torch(size, dtype=dtype, schedule="eager", **options))
+    one = scatter(declared.torch(size, dtype=dtype, **{**options, "schedule": "eager"}))
     if one.weights is not None and one.weights.bias is not None:
         torch.nn.init.normal_(one.weights.bias, std=0.5)
     other = declared.jax(size, key=KEY, dtype=str(dtype).removeprefix("torch."), **options)

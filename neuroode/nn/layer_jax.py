@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_jax, tables_jax
+from neuroode.nn import eager_jax, native_jax, tables_jax
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, check_carry
 from neuroode.nn.carry_jax import JaxCarry
@@ -63,6 +63,11 @@ class Frame:
         )
 
     @property
+    def pair(self) -> tuple[str, str] | None:
+        """(input, output) of the recurrence."""
+        return (str(self.recurrent.input), str(self.recurrent.output)) if self.recurrent else None
+
+    @property
     def digest(self) -> str:
         """Of a carry."""
         r = self.recurrent
@@ -77,7 +82,8 @@ class NeuronLayer(eqx.Module):
         dt: the step, in the declared unit of time.
         key: of `jax.random`, for drawn inits and recurrent weights.
         method: None takes the declared one.
-        schedule: auto and eager are a scan over time in checkpointed chunks.
+        schedule: auto and eager are a scan over time in checkpointed chunks; sequential is the generated C kernel: on
+            the CPU, in reverse mode.
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
         reset_gradient: through | detached, for all events.
@@ -110,9 +116,9 @@ class NeuronLayer(eqx.Module):
         if spec.operators:
             names = ", ".join(n for n, _ in spec.operators)
             raise Unsupported(f"operators ({names}) are not available in jax yet", hint="use .torch(...)")
-        if schedule == "sequential":
-            raise Unsupported("the C kernel is not available in jax yet", hint='schedule="eager"')
         self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite)
+        if schedule == "sequential":
+            native_jax.kernel_of(self.program, dtype, self.frame.pair)
         self.parameters_of_neuron = Parameters.build(spec, float(dt), shape, dtype, _seed(key))
         chosen, weights_key = self.frame.recurrent, jax.random.fold_in(key, 1)
         self.weights = RecurrentWeights(chosen, shape[0], dtype, weights_key) if chosen else None
@@ -332,12 +338,35 @@ def _forward(
 ) -> tuple[list[Array], list[Array], Array | None, list[Array]]:  # fmt: skip
     """Compiled once for each program and shape, also where the caller does not jit."""
     coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
+    carry = inits if start is None else list(start)
+    inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
+    if frame.schedule == "sequential" and not trace:
+        return _by_kernel(frame, weights, coefficients, inputs, carry, last, lengths)
     drive = None
     if frame.recurrent and weights is not None and last is not None:
         names = [n for n, _ in frame.program.outputs]
         at = frame.program.inputs.index(str(frame.recurrent.input)), names.index(str(frame.recurrent.output))
         drive = eager_jax.Drive(*at, weights.matrix(), weights.bias, last)
-    carry = inits if start is None else list(start)
-    inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     found = eager_jax.run(frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace)
     return found.outputs, found.carry, found.last, found.trace
+
+
+def _by_kernel(
+    frame: Frame, weights: RecurrentWeights | None, coefficients: tuple[Array, ...], inputs: list[Array],
+    carry: list[Array], last: Array | None, lengths: Array | None,
+) -> tuple[list[Array], list[Array], Array | None, list[Array]]:  # fmt: skip
+    """The same by the C kernel, whose lanes are one axis."""
+    kernel = native_jax.kernel_of(frame.program, frame.dtype, frame.pair)
+    steps, batch, lanes = *inputs[0].shape[:2], int(np.prod(frame.size))
+    wide = [jnp.broadcast_to(x, inputs[0].shape).reshape(steps, batch, lanes) for x in inputs]
+    rows = [
+        jnp.broadcast_to(c, frame.size).reshape(lanes) if per_neuron else c
+        for c, (_, per_neuron) in zip(coefficients, kernel.coefficients, strict=True)
+    ]
+    states = [*carry, last] if last is not None else carry
+    matrices = [] if weights is None else [w for w in (weights.matrix(), weights.bias) if w is not None]
+    flat = [s.reshape(batch, lanes) for s in states]
+    outputs, after = native_jax.run(kernel, wide, rows, flat, lengths=lengths, weights=matrices)
+    outputs = [o.reshape(steps, batch, *frame.size) for o in outputs]
+    after = [a.reshape(batch, *frame.size) for a in after]
+    return outputs, after[: len(carry)], after[-1] if last is not None else None, []

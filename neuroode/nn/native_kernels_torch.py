@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from array import array
 from collections.abc import Sequence
-from ctypes import c_void_p
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neuroode._errors import Unsupported
-from neuroode.emit.c import BLOCK, CHUNK, c_name, emit_c, lanes_of_tile
+from neuroode.nn.native import Kernel, compile_kernel, kept_shapes, streams
 from neuroode.program.types import Adjoint, Program
-from neuroode.solvers.native import cache_bytes, load, prefer_huge_pages
+from neuroode.solvers.native import prefer_huge_pages
 
 LARGE = 8 * 1024 * 1024  # bytes from which page faults are felt
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """A loaded kernel.
-
-    Attributes:
-        key: names it in the operators' calls.
-        coefficients: (name, one per neuron?) in the order of the program.
-        trained: indices of the coefficients that get a gradient.
-        lanes: lanes of a tile, which the layout of the kept bits depends on.
-        process: the process that loaded it; a fork must not start threads.
-    """
-
-    key: str
-    dtype: torch.dtype
-    inputs: tuple[str, ...]
-    coefficients: tuple[tuple[str, bool], ...]
-    outputs: int
-    carry: int
-    events: int
-    trained: tuple[int, ...]
-    recurrent: bool
-    lanes: int
-    process: int
-    forward: Any = field(repr=False)
-    backward: Any = field(repr=False)
 
 
 kernels: dict[str, Kernel] = {}
@@ -66,36 +36,7 @@ def compile_program(
     """
     if dtype not in DTYPES:
         raise Unsupported(f"kernels compute in float32 or float64, not {dtype}")
-    source = emit_c(program, adjoint, DTYPES[dtype], recurrent=recurrent)
-    key = hashlib.sha256(source.encode()).hexdigest()[:24]
-    if key not in kernels:
-        kernels[key] = _load(program, adjoint, dtype, recurrent, source, key)
-    return kernels[key]
-
-
-def _load(
-    program: Program, adjoint: Adjoint, dtype: torch.dtype, recurrent: tuple[str, str] | None, source: str, key: str
-) -> Kernel:
-    library = load(source, double=dtype == torch.float64)
-    functions = [getattr(library, f"{c_name(program.name)}_{which}") for which in ("forward", "backward")]
-    for function in functions:
-        function.argtypes = (c_void_p,)
-    place = {c.name: i for i, c in enumerate(program.coefficients)}
-    return Kernel(
-        key=key,
-        dtype=dtype,
-        inputs=program.inputs,
-        coefficients=tuple((c.name, c.level != "layer") for c in program.coefficients),
-        outputs=len(program.outputs),
-        carry=len(program.carry) + (recurrent is not None),
-        events=len(program.events),
-        trained=tuple(place[name] for name, _ in adjoint.coefficients),
-        recurrent=recurrent is not None,
-        lanes=lanes_of_tile(program, DTYPES[dtype]),
-        process=os.getpid(),
-        forward=functions[0],
-        backward=functions[1],
-    )
+    return compile_kernel(program, adjoint, DTYPES[dtype], dtype, recurrent, kernels)
 
 
 def forward(
@@ -160,23 +101,10 @@ def allocate(
     steps, samples, neurons = inputs[0].shape
     outputs = [_large(inputs[0], (steps, samples, neurons)) for _ in range(kernel.outputs)]
     last = [c.new_empty((samples, neurons)) for c in carry]
-    chunks = -(-steps // CHUNK) if keep else 0
-    checkpoints = inputs[0].new_empty((chunks, kernel.carry, samples, neurons))
-    words = _bit_words(kernel, samples, neurons, lengths is not None)
-    bits = inputs[0].new_empty((steps if keep else 0, kernel.events, words), dtype=torch.int64)
+    kept, words = kept_shapes(kernel, inputs[0].shape, lengths is not None)
+    checkpoints = inputs[0].new_empty(kept if keep else (0, *kept[1:]))
+    bits = inputs[0].new_empty(words if keep else (0, *words[1:]), dtype=torch.int64)
     return [*outputs, *last, checkpoints, bits]
-
-
-def _bit_words(kernel: Kernel, samples: int, neurons: int, by_sample: bool) -> int:
-    """Words in a row of event bits; mirrors the tiles of the C frame, each of which starts a new word."""
-    if kernel.recurrent:
-        return -(-samples // BLOCK) * -(-BLOCK * neurons // 64)
-    if neurons > kernel.lanes:
-        tiles = samples * (-(-neurons // kernel.lanes))
-    else:
-        together = 1 if by_sample else kernel.lanes // max(neurons, 1)
-        tiles = -(-samples // together)
-    return samples * neurons // 64 + tiles
 
 
 def allocate_cotangents(
@@ -204,8 +132,7 @@ def _large(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _shape_words(kernel: Kernel, shape: torch.Size, threads: int, lengths: Tensor | None) -> tuple[int, ...]:
     steps, samples, neurons = shape
-    arrays = 2 * (len(kernel.inputs) + kernel.outputs)  # of a training step, cotangents included
-    stream = shape.numel() * kernel.dtype.itemsize * arrays >= cache_bytes()
+    stream = streams(kernel, shape.numel(), kernel.dtype.itemsize)
     if os.getpid() != kernel.process:
         threads = 1  # OpenMP does not survive a fork
     return steps, samples, neurons, threads, stream, 0 if lengths is None else lengths.data_ptr()

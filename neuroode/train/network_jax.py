@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import sqrt
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuroode._errors import Unsupported
 from neuroode.train.options import Settings
 from neuroode.train.shape import check, spiking
 
@@ -76,7 +78,7 @@ def build(neuron: Any, leaky: Any, channels: int, outputs: int, settings: Settin
     recurrent = spiking(neuron.spec) if settings.recurrent is None else settings.recurrent
     keys, size = jax.random.split(key, 5), settings.size
     options: dict[str, Any] = {"init": dict(settings.init), "recurrent": recurrent, "dt": settings.dt}
-    hidden = neuron.jax(size=size, reset_gradient=settings.reset_gradient, dtype=jnp.float32, key=keys[0], **options)
+    hidden = _layer(neuron, keys[0], size=size, reset_gradient=settings.reset_gradient, **options)
     bound = sqrt(6 / (channels + (size if recurrent else 0) + size))
     if recurrent:
         drawn = _uniform(keys[1], (size, size), bound)
@@ -85,8 +87,18 @@ def build(neuron: Any, leaky: Any, channels: int, outputs: int, settings: Settin
     out = Linear(_uniform(keys[3], (outputs, size), sqrt(6 / (size + outputs))), _bias(outputs, settings))
     last = None
     if settings.readout != "linear":
-        last = leaky.jax(size=outputs, dt=1.0, init={"tau": settings.tau_out}, dtype=jnp.float32, key=keys[4])
+        last = _layer(leaky, keys[4], size=outputs, dt=1.0, init={"tau": settings.tau_out})
     return Network(into, hidden, out, last)
+
+
+def _layer(neuron: Any, key: Any, **options: Any) -> Any:
+    """With the C kernel where one can be built, else with the scan, which takes three to four times as long."""
+    try:
+        return neuron.jax(key=key, dtype=jnp.float32, schedule="sequential", **options)
+    except Unsupported as error:
+        layer = neuron.jax(key=key, dtype=jnp.float32, schedule="eager", **options)  # raises what is not the kernel's
+        warnings.warn(f"no fast kernel, running the scan instead: {error}", RuntimeWarning, stacklevel=2)
+        return layer
 
 
 def _uniform(key: Any, shape: tuple[int, ...], bound: float) -> Array:

@@ -210,7 +210,7 @@ def test_big_arrays_bypass_the_caches_with_the_same_result(monkeypatch):
     kernel = kernel_of(lif(), F32)
     plain = run_lif(kernel, arrays)
     expected = [*plain, *gradients(plain, arrays)]
-    monkeypatch.setattr("neuroode.nn.native_kernels_torch.cache_bytes", lambda: 0)
+    monkeypatch.setattr("neuroode.nn.native.cache_bytes", lambda: 0)
     monkeypatch.setattr("neuroode.nn.native_kernels_torch.LARGE", 0)
     streamed = run_lif(kernel, arrays)
     for f, e in zip([*streamed, *gradients(streamed, arrays)], expected, strict=True):
