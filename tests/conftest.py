@@ -11,7 +11,11 @@ from neuroode.solvers.native.compiler import find_compiler
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without a C compiler the programs run in torch, which warns; only there the warning is no error."""
+    """Without a C compiler the programs run in torch, which warns; only there the warning is no error.
+
+    A process that has imported jax warns at each fork; children of our tests run torch only.
+    """
+    config.addinivalue_line("filterwarnings", r"ignore:os\.fork\(\) was called:RuntimeWarning")
     try:
         find_compiler()
     except Unsupported:
