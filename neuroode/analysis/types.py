@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import sympy as sp
 
+from neuroode._errors import readable
 from neuroode.analysis.boundary import Boundary
 from neuroode.analysis.region import StabilityFunction
+from neuroode.expr.alike import MANY, listed, said_once
 from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
 
@@ -88,21 +89,18 @@ class Report:
         }
 
     def __str__(self) -> str:
-        rows = [f"block {', '.join(b.states)}: {b.kind}" + _matrices(b) for b in self.blocks]
-        rows += map(str, self.facts)
-        rows += [f"boundary of {b}" for b in self.boundaries]
+        rows = said_once(f"block {listed(b.states)}: {b.kind}" + _matrices(b) for b in self.blocks)
+        rows += said_once(map(str, self.facts))
+        rows += said_once(f"boundary of {b}" for b in self.boundaries)
         rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
-        return as_elements("\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])]))
-
-
-def as_elements(text: str) -> str:
-    """A text with the elements of arrays as they are written: z[0] for z__0."""
-    return re.sub(r"__(\d+(?:_\d+)*)", lambda m: f"[{m[1].replace('_', ', ')}]", text)
+        return readable("\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])]))
 
 
 def _matrices(b: Block) -> str:
     if b.A is None or b.drive is None:
         return ""
+    if len(b.states) > MANY:
+        return f"; dx/dt = A x + u, A of {len(b.states)} x {len(b.states)}"
     rows = [f"[{', '.join(map(_short, row))}]" for row in b.A.tolist()]
     return f"; A = [{', '.join(rows)}], drive = [{', '.join(map(_short, b.drive))}]"
 

@@ -10,9 +10,8 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, readable
 from neuroode.analysis.figures import INSIDE
-from neuroode.analysis.types import as_elements
 from neuroode.cli import plots
 from neuroode.cli.boundary_map import BoundaryMap, boundary_map
 
@@ -105,7 +104,7 @@ def _points(axes: Axes, z: np.ndarray, colour: str) -> None:
 
 def _legend(f: Figures, only: list[str] | None = None) -> list[Line2D]:
     rows = [(n, c) for n, c in _names(f).items() if only is None or n in only]
-    return [Line2D([], [], linestyle="", marker="o", markersize=5, color=c, label=as_elements(n)) for n, c in rows]
+    return [Line2D([], [], linestyle="", marker="o", markersize=5, color=c, label=readable(n)) for n, c in rows]
 
 
 def _circle(axes: Axes, f: Figures, _: Report) -> None:
@@ -141,7 +140,7 @@ def _responses(axes: Axes, f: Figures, _: Report) -> None:
             axes.loglog(w, gain, color=colour, alpha=0.55, linewidth=2.6)
         gain = np.abs(f.step.channel(c.row, c.input).at(w)[:, 0, 0])
         axes.loglog(
-            w, gain, color=colour, linestyle="--", label=as_elements(c.row + (f" from {c.input}" if several else ""))
+            w, gain, color=colour, linestyle="--", label=readable(c.row + (f" from {c.input}" if several else ""))
         )
     axes.axvline(nyquist, color=plots.GREY, linewidth=1, linestyle=":", label="π/dt")
     axes.set(xlabel=f"angular frequency (rad/{f.unit or 'unit of time'})", ylabel="gain |H|")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from neuroode.analysis.types import Report
+from neuroode.expr.alike import MANY, listed, said_once
 from neuroode.system.show import show
 
 
@@ -70,7 +71,7 @@ class Discretization:
     def __str__(self) -> str:
         if not self.updates:
             return "maps only: nothing to discretize"
-        return "\n".join(_row(u) for u in self.updates)
+        return "\n".join(said_once(_row(u) for u in self.updates))
 
     def to_json(self) -> list[dict[str, object]]:
         return [
@@ -86,7 +87,8 @@ class Discretization:
 
 def _row(u: Update) -> str:
     worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
-    lines = [f"{', '.join(u.states)}: {u.method}, {worth}; {u.why}"]
+    lines = [f"{listed(u.states)}: {u.method}, {worth}; {u.why}"]
     formulas = [f"{s.name} = {show(e)}" for s, e in u.stages]
     formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
-    return "\n".join(lines + [f"    {f}" for f in formulas])
+    shown = said_once(formulas) if len(u.states) > MANY and not u.shown else formulas
+    return "\n".join(lines + [f"    {f}" for f in shown])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Report
+from neuroode.expr.alike import listed
 from neuroode.program.types import Plan, PlanRow
 
 SCHEDULES = ("auto", "eager", "sequential")
@@ -35,9 +36,9 @@ def _rows(report: Report, schedule: str) -> list[PlanRow]:
     resets = {j.state for e in system.events for j in e.jumps} | {s for e in system.events for s in e.hold}
     rows = []
     for block in report.blocks:
-        hit = sorted(set(block.states) & resets)
+        hit = [s for s in block.states if s in resets]
         if hit:
-            reason = f"events assign or hold {', '.join(hit)}, so steps cannot be composed before the spikes are known"
+            reason = f"events assign or hold {listed(hit)}, so steps cannot be composed before the spikes are known"
         elif block.is_linear:
             reason = "linear: could be a scan; on a CPU the fused loop was faster in every cell measured"
         else:

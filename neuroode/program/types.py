@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from neuroode.expr.alike import listed, said_once
+
 #: op -> number of arguments (None: any). Comparisons give 0.0 or 1.0.
 OPS: dict[str, int | None] = {
     "const": 0,  # value
@@ -113,7 +115,8 @@ class Plan:
     def __str__(self) -> str:
         if not self.rows:
             return "no dynamics: pointwise"
-        return "\n".join(f"{r.component} {', '.join(r.states)}: {r.schedule}; {r.reason} ({r.cost})" for r in self.rows)
+        rows = (f"{r.component} {listed(r.states)}: {r.schedule}; {r.reason} ({r.cost})" for r in self.rows)
+        return "\n".join(said_once(rows))
 
     def to_json(self) -> list[dict[str, object]]:
         names = ("component", "states", "schedule", "reason", "cost")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import prod
 
 from neuroode._errors import AnalysisError
-from neuroode.expr.nodes import Call, Node, Ref, children, walk
+from neuroode.expr.nodes import Call, Node, Ref, TimeIndex, children, walk
 from neuroode.spec.names import reduced_axis
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.axes import free_axes
 from neuroode.system.indices import SERIES, axis_sizes
 
 MAX_OPERATIONS = 20_000
+MAX_WRITTEN_OUT = 4_000  # of all axes together: a kernel of that size takes a C compiler half a minute, once
 MAX_DEPTH = 60
 
 
@@ -19,7 +20,7 @@ def check_axes(spec: NeuronSpec) -> None:
     """Count what writing out the axes would make, before it is made.
 
     Raises:
-        AnalysisError: more than 20,000 operations in all equations, guards and outputs.
+        AnalysisError: more than 4,000 operations in all equations, guards and outputs.
     """
     sizes = axis_sizes(spec)
     rows: list[tuple[str, tuple[str, ...], Node]] = [(e.name, e.axes, e.rhs) for e in spec.equations]
@@ -27,11 +28,11 @@ def check_axes(spec: NeuronSpec) -> None:
     rows += [(name, free_axes(value, sizes), value) for name, value in spec.outputs]
     counts = [(prod(sizes[a] for a in axes) * _written_out(node, sizes), name) for name, axes, node in rows]
     total, (most, worst) = sum(n for n, _ in counts), max(counts)
-    if spec.axes and total > MAX_OPERATIONS:
+    if spec.axes and total > MAX_WRITTEN_OUT:
         raise AnalysisError(
             f"neuron '{spec.name}' has {total:,} operations with its axes written out, {most:,} in '{worst}'",
             place=spec.place_of("axes"),
-            hint=f"at most {MAX_OPERATIONS:,}: choose smaller axes, or an operator for a large matrix",
+            hint=f"at most {MAX_WRITTEN_OUT:,}: choose smaller axes, or an operator for a large matrix",
         )
 
 
@@ -40,10 +41,10 @@ def _written_out(node: Node, sizes: dict[str, int]) -> int:
     total, stack = 0, [(node, 1)]
     while stack:
         top, times = stack.pop()
-        total += times
         if isinstance(top, Call):
             times *= sizes.get(reduced_axis(top.name), 1)
             times *= MAX_DEPTH if top.name in SERIES else 1  # a bound of what a series makes of its argument
+        total += times if children(top) and not isinstance(top, Ref | TimeIndex) else 0
         stack += [(each, times) for each in children(top)]
     return total
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from neuroode.expr.alike import said_once
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.show import show
 
@@ -129,7 +130,7 @@ class OdeSystem:
         ]
         rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
         rows += [f"    at {e.name}: {j.state} {j.op} {show(j.value)}" for e in self.events for j in e.jumps]
-        return "\n".join(rows)
+        return "\n".join(said_once(rows))
 
 
 def _when(i: Impulse) -> str:
