@@ -102,8 +102,7 @@ def test_a_step_must_be_a_positive_number(dt: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "dv/dt = -v + t*I", "dv/dt = -v + step*I", "dv/dt = -v + gamma(v)*I", "v[t] = v[t-1]^I*1i : complex",
-        "v[t] = delay(I, 3)", "D^0.5 v = -v + I",
+        "dv/dt = -v + gamma(v)*I", "v[t] = v[t-1]^I*1i : complex", "D^0.5 v = -v + I",
     ],
 )  # fmt: skip
 def test_what_is_not_lowered_is_refused_with_a_type(text: str) -> None:
