@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+import re
+from collections.abc import Callable, Iterator
+from io import BytesIO, StringIO
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +21,7 @@ Numbers = dict[str, Any]
 SEEDS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
 KINDS = {"val": "-", "train": "--"}
 GREY = "#777777"
+LOSSES = {"every_step": "per step", "last_step": "at the last step", "mean_output": "of the mean output"}
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -31,15 +36,24 @@ STYLE = {
 }
 
 
-def draw(figures: Numbers) -> dict[str, bytes]:
-    """The pictures as PNG files by name."""
+def files(figures: Numbers) -> dict[str, bytes]:
+    """The pictures that stand in the folder, as PNG files by name."""
     with rc_context(STYLE):
-        made = {"training.png": _png(training(figures))}
-        if figures["hidden"] is not None:
-            made["hidden.png"] = _png(hidden(figures))
+        made = {"training.png": training(figures), "hidden.png": hidden(figures)}
         if figures["resonators"] is not None:
-            made["resonators.png"] = _png(resonators(figures))
-    return made
+            made["resonators.png"] = resonators(figures)
+        return {name: _png(figure) for name, figure in made.items()}
+
+
+def draw(figures: Numbers) -> dict[str, str]:
+    """The pictures of the page, as SVG elements by name; histograms are called `histogram NAME`."""
+    with rc_context(STYLE):
+        made = {"score": _single(scores, figures), "loss": _single(losses, figures), "hidden": hidden(figures)}
+        for one in figures["parameters_by_name"]:
+            made[f"histogram {one['name']}"] = _single(histogram, one, 3.3, 2.3)
+        if figures["resonators"] is not None:
+            made |= {"frequencies": _single(frequencies, figures), "distances": _single(distances, figures)}
+        return {name: _svg(figure, name) for name, figure in made.items()}
 
 
 def _png(figure: Figure) -> bytes:
@@ -48,8 +62,27 @@ def _png(figure: Figure) -> bytes:
     return target.getvalue()
 
 
+def _svg(figure: Figure, name: str) -> str:
+    """One element without what only a file of its own needs; its ids begin with its name, so that no two are alike."""
+    target = StringIO()
+    with rc_context({"svg.hashsalt": "neuroode", "svg.fonttype": "path"}):
+        FigureCanvasSVG(figure).print_svg(target)
+    text = re.sub(r"<metadata>.*?</metadata>", "", target.getvalue(), flags=re.DOTALL)
+    text = text[text.index("<svg") :]
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r'<svg \1aria-hidden="true"', text, count=1)
+    own = re.sub(r"\W", "-", name)
+    return re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
+
+
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def _single(plot: Callable[[Axes, Numbers], None], numbers: Numbers, width: float = 5.6, height: float = 3.8) -> Figure:
+    figure = _figure(width, height)
+    plot(figure.subplots(), numbers)
+    return figure
 
 
 def _title(figures: Numbers) -> str:
@@ -57,24 +90,49 @@ def _title(figures: Numbers) -> str:
 
 
 def training(figures: Numbers) -> Figure:
-    """Accuracy and loss by epoch, a colour a seed."""
+    """Score and loss by epoch."""
     figure = _figure(10, 4)
     left, right = figure.subplots(1, 2)
-    for number, seed in enumerate(figures["seeds"]):
-        colour = SEEDS[number % len(SEEDS)]
-        _by_epoch(left, seed, "score", colour)
-        _by_epoch(right, seed, "loss", colour)
-        left.plot([], [], color=colour, label=f"seed {seed['seed']}: test {seed['test_score']:.1f} %")
-        picked = seed["epochs"][seed["picked_epoch"]]
-        left.plot(picked["epoch"], picked["val_score"], "o", color=colour, markersize=5)
-    left.set(xlabel="epoch", ylabel=f"{figures['score']['name']} (%)", title=_title(figures))
-    right.set(xlabel="epoch", ylabel="loss", title=_loss_name(figures["settings"]["loss"]))
-    right.set_ylim(0, 1.05 * right.get_ylim()[1])
-    left.legend(loc="lower right")
-    right.legend(handles=_line_kinds(), loc="upper right")
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    scores(left, figures)
+    left.set_title(_title(figures))
+    losses(right, figures)
     return figure
+
+
+def scores(axes: Axes, figures: Numbers) -> None:
+    """Validation and training score by epoch, a colour a seed; the picked epoch has a dot."""
+    for seed, colour in _coloured(figures["seeds"]):
+        _by_epoch(axes, seed, "score", colour)
+        picked = seed["epochs"][seed["picked_epoch"]]
+        label = f"seed {seed['seed']}: test {seed['test_score']:.1f} %"
+        axes.plot(picked["epoch"], picked["val_score"], "o", color=colour, markersize=5, label=label)
+    axes.axhline(figures["score"]["chance"], color=GREY, linestyle=":", linewidth=1)
+    axes.set(xlabel="epoch", ylabel=f"{figures['score']['name']} (%)", title="score; dots: epochs that were picked")
+    axes.legend(loc="lower right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def losses(axes: Axes, figures: Numbers) -> None:
+    """Validation and training loss by epoch."""
+    for seed, colour in _coloured(figures["seeds"]):
+        _by_epoch(axes, seed, "loss", colour)
+    kind = "squared error" if figures["score"]["name"] == "explained variance" else "negative log-likelihood"
+    axes.set(xlabel="epoch", ylabel="loss", title=f"{kind} {LOSSES[figures['settings']['loss']]}")
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    axes.legend(handles=_line_kinds(), loc="upper right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def histogram(axes: Axes, one: Numbers) -> None:
+    """Values of one parameter before and after."""
+    for at, colour, name in (("start", GREY, "before"), ("end", SEEDS[0], "after")):
+        axes.stairs(one[at], one["edges"], fill=True, color=colour, alpha=0.45, label=name)
+    axes.set(title=one["name"], ylabel="count")
+    axes.legend(fontsize=8)
+
+
+def _coloured(seeds: list[Numbers]) -> Iterator[tuple[Numbers, str]]:
+    return zip(seeds, cycle(SEEDS), strict=False)
 
 
 def _by_epoch(axes: Axes, seed: Numbers, what: str, colour: str) -> None:
@@ -87,15 +145,6 @@ def _by_epoch(axes: Axes, seed: Numbers, what: str, colour: str) -> None:
 def _line_kinds() -> list[Line2D]:
     names = {"val": "validation", "train": "training"}
     return [Line2D([], [], color=GREY, linestyle=style, label=names[part]) for part, style in KINDS.items()]
-
-
-def _loss_name(kind: str) -> str:
-    names = {
-        "every_step": "per step",
-        "last_step": "at the last step",
-        "mean_output": "of the mean output",
-    }
-    return names[kind]
 
 
 def hidden(figures: Numbers) -> Figure:
@@ -146,7 +195,8 @@ def _input(axes: Axes, shown: Numbers) -> None:
 
 def _raster(axes: Axes, shown: Numbers) -> None:
     size = min(6.0, max(0.6, 250 / shown["neurons"]))
-    axes.scatter(shown["spikes"]["step"], shown["spikes"]["row"], s=size, c=SEEDS[0], marker="s", linewidths=0)
+    style: Numbers = {"s": size, "c": SEEDS[0], "marker": "s", "linewidths": 0, "rasterized": True}
+    axes.scatter(shown["spikes"]["step"], shown["spikes"]["row"], **style)
     axes.set(ylabel=f"neuron, by {shown['ordered_by']}", ylim=(-1, shown["neurons"]))
     axes.grid(False)
 
@@ -205,26 +255,39 @@ def _targets(axes: Axes, shown: Numbers) -> None:
 
 def resonators(figures: Numbers) -> Figure:
     """Learned frequency against damping with the divergence boundary, and the distance that is left to it."""
-    found = figures["resonators"]
     figure = _figure(10, 4.4)
     left, right = figure.subplots(1, 2)
-    edge = found["boundary"]
-    left.plot(edge["omega"], edge["b"], color="black", linewidth=1.4, label="divergence boundary p(ω)")
-    for number, seed in enumerate(found["seeds"]):
-        colour = SEEDS[number % len(SEEDS)]
-        for axes, start, trained in ((left, "b_start", "b"), (right, "distance_start", "distance")):
-            axes.scatter(
-                seed["omega_start"], _floats(seed[start]), 14, facecolors="none", edgecolors=colour, alpha=0.35
-            )
-            axes.scatter(seed["omega"], _floats(seed[trained]), 14, color=colour, alpha=0.8, linewidths=0)
-        left.scatter([], [], 14, color=colour, label=f"seed {seed['seed']}, trained")
-    left.scatter([], [], 14, facecolors="none", edgecolors=GREY, label="before training")
-    left.set(xlabel="frequency ω (rad per unit of time)", ylabel="b, real part of the eigenvalue")
-    left.set_title(f"{_title(figures)}, dt = {found['dt']:g}")
-    left.legend(loc="lower left")
-    right.set(xlabel="frequency ω (rad per unit of time)", ylabel="|p(ω) - b|", yscale="log")
-    right.set_title("distance to the boundary, without spikes")
+    frequencies(left, figures)
+    distances(right, figures)
     return figure
+
+
+def frequencies(axes: Axes, figures: Numbers) -> None:
+    """Frequency against damping."""
+    found = figures["resonators"]
+    edge = found["boundary"]
+    axes.plot(edge["omega"], edge["b"], color="black", linewidth=1.4, label="divergence boundary p(ω)")
+    for seed, colour in _coloured(found["seeds"]):
+        _before_and_after(axes, seed, "b", colour)
+        axes.scatter([], [], 14, color=colour, label=f"seed {seed['seed']}, trained")
+    axes.scatter([], [], 14, facecolors="none", edgecolors=GREY, label="before training")
+    axes.set(xlabel="frequency ω (rad per unit of time)", ylabel="b, real part of the eigenvalue")
+    axes.set_title(f"{figures['neuron']}, dt = {found['dt']:g}")
+    axes.legend(loc="lower left")
+
+
+def distances(axes: Axes, figures: Numbers) -> None:
+    """How far from the boundary."""
+    for seed, colour in _coloured(figures["resonators"]["seeds"]):
+        _before_and_after(axes, seed, "distance", colour)
+    axes.set(xlabel="frequency ω (rad per unit of time)", ylabel="|p(ω) - b|", yscale="log")
+    axes.set_title("distance to the boundary, without spikes")
+
+
+def _before_and_after(axes: Axes, seed: Numbers, what: str, colour: str) -> None:
+    start = _floats(seed[f"{what}_start"])
+    axes.scatter(seed["omega_start"], start, 14, facecolors="none", edgecolors=colour, alpha=0.35)
+    axes.scatter(seed["omega"], _floats(seed[what]), 14, color=colour, alpha=0.8, linewidths=0)
 
 
 def _floats(values: list[float | None]) -> np.ndarray:

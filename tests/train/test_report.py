@@ -45,7 +45,13 @@ def test_files(spiking: Outcome) -> None:
     assert out is not None
     figures = report.write(spiking)
     assert strict((out / "report.json").read_text()) == json.loads(json.dumps(figures))
-    assert sorted(f.name for f in out.iterdir()) == ["hidden.png", "report.json", "resonators.png", "training.png"]
+    assert sorted(f.name for f in out.iterdir()) == [
+        "hidden.png",
+        "report.html",
+        "report.json",
+        "resonators.png",
+        "training.png",
+    ]
     assert all((out / name).read_bytes().startswith(PNG) for name in figures["pictures"])
 
 
