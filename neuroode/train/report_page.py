@@ -110,7 +110,7 @@ def _seeds(figures: Numbers) -> str:
     spread = "" if score["spread"] is None else f" ± {score['spread']:.2f}"
     foot = ("mean" + (" ± standard deviation" if spread else ""), f"{score['mean']:.2f}{spread}")
     foot += ("",) * 4 + (f"{figures['seconds']['training']:.1f} together", "")
-    return f'<div class="wide">{_table(head, rows, foot)}</div>\n'
+    return f"{_scrolled('all seeds')}{_table(head, rows, foot)}</div>\n"
 
 
 def _seed(seed: Numbers) -> tuple[str, ...]:
@@ -140,6 +140,11 @@ def _pairs(values: Mapping[str, Any]) -> str:
         for name, value in values.items()
     )
     return f'<table class="facts">\n<tbody>\n{"".join(rows)}</tbody>\n</table>\n'
+
+
+def _scrolled(name: str) -> str:
+    """The start of what may be wider than the screen; the keyboard reaches it too."""
+    return f'<div class="wide" role="region" aria-label="{name}, may be scrolled" tabindex="0">'
 
 
 def _shown(value: Any) -> str:
@@ -193,7 +198,7 @@ def _hidden(shown: Numbers, pictures: Mapping[str, str]) -> str:
     else:
         text = f"Outputs of the most active of {what}"
     caption = f"{text}. Neurons stand in order of {shown['ordered_by']}, with the parameters that were picked."
-    return f'<div class="wide">\n{_picture(pictures["hidden"], text, caption)}</div>\n'
+    return f"{_scrolled('the hidden layer')}\n{_picture(pictures['hidden'], text, caption)}</div>\n"
 
 
 def _parameters(figures: Numbers, pictures: Mapping[str, str]) -> str:
