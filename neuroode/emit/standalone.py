@@ -7,8 +7,10 @@ from importlib import resources
 
 import numpy as np
 
+from neuroode._errors import Unsupported
 from neuroode.emit.python_torch import torch_source
 from neuroode.emit.reference import Reference, reference
+from neuroode.program.domains import kind_over_axes
 from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
 from neuroode.spec.to_tree import equation_text
@@ -185,6 +187,9 @@ def _parameter(spec: NeuronSpec, p: ParameterDecl, found: Reference, dt: float) 
     finite = tuple(
         x if np.isfinite(x) else 0.0 for x in limits
     )  # only sigmoid and tanh read them, and theirs are finite
+    if p.trainable and kind_over_axes(p):
+        what = f"parameter '{p.name}': an emitted file stores single numbers, and the domain {p.domain} has none"
+        raise Unsupported(what, hint="neuron.torch(...) trains it; trainable: false can be emitted")
     rest = (level, p.trainable, "none" if is_complex else transform_name(p), finite)
     rows = []
     for name, value in element_values(p, axis_sizes(spec), found.values[p.name]).items():

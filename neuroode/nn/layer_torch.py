@@ -186,7 +186,11 @@ class NeuronLayer(torch.nn.Module):
 
     def _prologue(self) -> tuple[list[Tensor], list[Tensor]]:
         """Coefficients and inits, computed in float64: a few numbers per neuron, once per call."""
-        if self.schedule != "eager" and self._like.device.type == "cpu" and prologue_torch.fits():
+        if (
+            self.schedule != "eager"
+            and self._like.device.type == "cpu"
+            and prologue_torch.fits(self.parameters_of_neuron)
+        ):
             return prologue_torch.prologue(self.program, self.parameters_of_neuron, self.dt, self._like.dtype)
         dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
         prologue = eager_torch.eager_program(self.program).prologue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -16,6 +16,7 @@ from neuroode.nn import parameters as table
 from neuroode.nn import transforms
 from neuroode.nn.store import canonical
 from neuroode.program import values as numbers
+from neuroode.program.domains import kind_over_axes
 from neuroode.spec.types import NeuronSpec, ParameterDecl
 from neuroode.system.indices import axis_sizes, element_values, is_table
 
@@ -59,6 +60,13 @@ class Constants:
         return table.bounds(self.spec, p, lambda q: self.values[q.name], self.dt if dt is None else dt)
 
 
+def refuse_over_axes(parameters: Iterable[ParameterDecl]) -> None:
+    """Raise Unsupported for trained parameters whose domain concerns a row or a matrix."""
+    for p in parameters:
+        if kind_over_axes(p):
+            raise Unsupported(f"parameter '{p.name}': the domain {p.domain} is not available in jax yet")
+
+
 class Parameters(eqx.Module):
     """`raw[NAME]`: the stored number of each trained parameter, complex ones as (..., 2), in the layer's dtype.
 
@@ -84,6 +92,7 @@ class Parameters(eqx.Module):
         base = numbers.in_base(spec, dict(values) | {"dt": np.asarray(dt)})
         fixed = {p.name: np.asarray(values[p.name]).astype(_kind(p, dtype)) for p in spec.parameters if not p.trainable}
         rows = {p.name: p for p in spec.parameters if p.trainable}
+        refuse_over_axes(rows.values())
         raw = {n: _stored(p, values[n], base, dtype) for n, p in rows.items() if n not in (keep or {})}
         return cls(dict(keep or {}) | raw, Constants(spec, size, dtype, dt, fixed))
 

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from neuroode._errors import RunError
+from neuroode.nn import domains_torch as domains
 from neuroode.nn import parameters as table
 from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
+from neuroode.program.domains import kind_over_axes
 from neuroode.spec.types import NeuronSpec, ParameterDecl
 from neuroode.system.indices import axis_sizes, element_values, is_table
 
@@ -84,6 +86,8 @@ class Parameters(torch.nn.Module):
         raw = self.stored(p).double()
         if p.type == "complex":
             return torch.view_as_complex(raw)
+        if p.trainable and kind_over_axes(p):
+            return domains.forward(p, raw)
         return transforms.forward(p, raw, self.bounds(p)) if p.trainable else raw
 
     @torch.no_grad()
@@ -131,6 +135,9 @@ class Parameters(torch.nn.Module):
         for p in self.spec.parameters:
             if p.trainable and p.type == "real" and p.domain != "real":
                 raw, bounds = self.stored(p), self.bounds(p, dt)
+                if kind_over_axes(p):
+                    raw.copy_(domains.project(p, raw.double()))
+                    continue
                 moved = transforms.project(p, raw.double(), bounds)
                 raw.copy_(torch.where(moved == raw.double(), raw, transforms.rounded(p, moved, bounds, raw.dtype)))
 
@@ -170,11 +177,13 @@ def _stored(p: ParameterDecl, value: np.ndarray, base: Mapping[str, Any], dtype:
     if not p.trainable:
         return wanted.to(dtype)
     bounds = numbers.bounds(p, base)
-    raw = transforms.inverse(p, wanted, bounds)
-    span = bounds[1] - bounds[0]
-    missed = (transforms.forward(p, raw, bounds) - wanted).abs() > 1e-6 * (span if np.isfinite(span) else wanted.abs())
+    over_axes = kind_over_axes(p) is not None
+    raw = domains.inverse(p, wanted) if over_axes else transforms.inverse(p, wanted, bounds)
+    reached = domains.forward(p, raw) if over_axes else transforms.forward(p, raw, bounds)
+    span = 1.0 if over_axes else bounds[1] - bounds[0]
+    missed = (reached - wanted).abs() > 1e-6 * (span if np.isfinite(span) else wanted.abs())
     if missed.any() or not raw.isfinite().all():
         worst = wanted[missed | ~raw.isfinite()].flatten()[0]
         what = f"parameter '{p.name}': its transform {numbers.transform_name(p)} does not reach {worst:g}"
         raise RunError(what, hint="declare another transform, such as none")
-    return transforms.rounded(p, raw, bounds, dtype)
+    return raw.to(dtype) if over_axes else transforms.rounded(p, raw, bounds, dtype)

@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from neuroode.nn.once_torch import once
 from neuroode.nn.parameters_torch import Parameters
 from neuroode.nn.prologue import TRANSFORMS, Plan
+from neuroode.program.domains import kind_over_axes
 from neuroode.program.types import Program
 from neuroode.program.values import transform_name
 from neuroode.spec.types import ParameterDecl
@@ -28,8 +29,11 @@ def plan_of(program: Program) -> Plan:
     return _plans[program.digest]
 
 
-def fits() -> bool:
-    """Whether the operation can stand in for the emitted torch text: outside of compilers and transforms."""
+def fits(parameters: Parameters) -> bool:
+    """Whether the operation can stand in for the emitted torch text: outside of compilers and transforms, and where
+    each stored number has a slope of its own."""
+    if any(p.trainable and kind_over_axes(p) for p in parameters.spec.parameters):
+        return False
     active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
     return not torch.compiler.is_compiling() and not active() and forward_ad._current_level < 0
 

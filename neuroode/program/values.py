@@ -11,6 +11,7 @@ from neuroode._errors import RunError, SpecError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Call, Expr, walk
 from neuroode.expr.units import scale_and_dimension
+from neuroode.program.domains import kind_over_axes, lies_inside, settled
 from neuroode.spec.lengths import fixed_names
 from neuroode.spec.quantities import literal
 from neuroode.spec.rules_units import is_bare
@@ -25,7 +26,14 @@ Shapes = tuple[tuple[int, ...], tuple[int, ...]]  # *size*, and what one element
 
 
 #: domain -> transform, where none is declared
-BY_DOMAIN = {"positive": "softplus", "nonnegative": "abs", "unit": "sigmoid", "interval": "sigmoid", "real": "none"}
+BY_DOMAIN = {
+    "positive": "softplus",
+    "nonnegative": "abs",
+    "unit": "sigmoid",
+    "interval": "sigmoid",
+    "real": "none",
+    "simplex": "softmax",
+}
 TRANSFORMS = ("softplus", "abs", "sigmoid", "none", "exp", "relu", "tanh", "project")
 
 
@@ -33,10 +41,12 @@ def transform_name(p: ParameterDecl) -> str:
     """The transform of a parameter, by its domain if it declares none.
 
     Raises:
-        Unsupported: a domain over axes.
+        Unsupported: a domain over axes of a parameter without any.
     """
     domain = p.domain.partition("(")[0]
     name = p.transform or BY_DOMAIN.get(domain, domain)
+    if kind_over_axes(p):
+        return name
     if domain not in BY_DOMAIN or name not in TRANSFORMS:
         raise Unsupported(f"parameter '{p.name}': the domain {p.domain} is not lowered yet")
     return name
@@ -222,7 +232,12 @@ def _declared(
     if time:
         base = {n: v[..., None] if np.ndim(v) else v for n, v in base.items()}
     rows = [_element(p, each, base, levels, (size, (*lanes, *time)), rng) for each in elements[p.name]]
-    return np.stack(rows, axis=len(lanes)).reshape(shape_of(spec, p, size))
+    found = np.stack(rows, axis=len(lanes)).reshape(shape_of(spec, p, size))
+    return settled(p, found) if _is_drawn(p.init) else found
+
+
+def _is_drawn(init: Expr | None) -> bool:
+    return init is not None and any(isinstance(n, Call) and n.name in DRAWS for n in walk(init))
 
 
 def _element(
@@ -231,7 +246,7 @@ def _element(
 ) -> Array:  # fmt: skip
     """One element of `p`; draws outside the domain are drawn again."""
     drawn = _drawn(p, each, base, levels, shapes, rng)
-    if each.init is None or not any(isinstance(n, Call) and n.name in DRAWS for n in walk(each.init)):
+    if not _is_drawn(each.init):
         return drawn
     for _ in range(RETRIES):
         bad = ~inside(each, drawn, base)
@@ -279,6 +294,8 @@ def inside(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Array:
     """Where finite values lie in the domain."""
     if p.type == "complex":
         return np.isfinite(value)
+    if kind_over_axes(p):
+        return np.isfinite(value) & lies_inside(p, np.where(np.isfinite(value), value, 0.0))
     low, high = bounds(p, base)
     above = value > low if p.domain == "positive" else value >= low
     above &= (value == np.round(value)) | (p.type != "integer")
@@ -291,6 +308,9 @@ def check_domain(p: ParameterDecl, value: Array, base: Mapping[str, Any]) -> Non
     if bad.any():
         first = np.asarray(value)[bad][0] if np.ndim(value) else np.asarray(value)[()]
         kind = p.domain if p.domain in ("positive", "nonnegative") else f"in {p.domain}"
+        if kind_over_axes(p) and np.isfinite(first):
+            hint = "a row sums to 1, a matrix equals its transpose, and a psd one has no negative eigenvalue"
+            raise SpecError(f"parameter '{p.name}' is not in {p.domain}", place=p.place, hint=hint)
         kind = "a whole number" if p.type == "integer" and first != np.round(first) else kind
         kind = kind if np.isfinite(first) else "finite"
         raise SpecError(f"parameter '{p.name}': {first:g} is not {kind}", place=p.place)
