@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_torch, prologue_torch
+from neuroode.nn import eager_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
@@ -192,6 +192,8 @@ class NeuronLayer(torch.nn.Module):
             and prologue_torch.fits(self.parameters_of_neuron)
         ):
             return prologue_torch.prologue(self.program, self.parameters_of_neuron, self.dt, self._like.dtype)
+        if self._like.device.type == "cpu" and prologue_traced_torch.fits(self.program):
+            return prologue_traced_torch.prologue(self.program, self.parameters_of_neuron, self.dt)
         dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
         prologue = eager_torch.eager_program(self.program).prologue
         coefficients, inits = prologue(self.parameters_of_neuron.slots(), dt)
@@ -360,6 +362,7 @@ def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str]
 def _make_ready(digest: str, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> bool:
     """Called while torch.compile traces a layer: what makes code is no part of the trace."""
     eager_torch.eager_program(_programs[digest])
+    prologue_traced_torch.make_ready(_programs[digest])
     if (digest, dtype, pair) not in _kernels:
         _kernels[digest, dtype, pair] = _compiled(_programs[digest], dtype, pair)
     return True

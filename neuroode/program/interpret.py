@@ -122,10 +122,10 @@ def _parameter_gradients(program: Program, parameters: Mapping[str, Array], env:
     trained = [p.name for p in program.parameters if p.trainable]
     code, found = pullback(program.prologue, {k: f"g.{k}" for k in seeds}, trained)
     now = evaluate(code, env | {f"g.{k}": v for k, v in seeds.items()}, program)
-    return {p: _sum_to(now[found[p]], np.shape(parameters[p])) for p in trained if p in found}
+    return {p: sum_to(now[found[p]], np.shape(parameters[p])) for p in trained if p in found}
 
 
-def _sum_to(value: Array, shape: tuple[int, ...]) -> Array:
+def sum_to(value: Array, shape: tuple[int, ...]) -> Array:
     """Sum what was broadcast, so that the result has `shape`."""
     value = np.asarray(value, float)
     value = value.sum(axis=tuple(range(value.ndim - len(shape)))) if value.ndim > len(shape) else value
