@@ -67,7 +67,7 @@ def run(
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], inputs[0].dtype
     silent = jnp.zeros(shape, dtype)
     body = _Body(program, coefficients, drive, lengths, trace, silent)
-    state = {"carry": tuple(carry)}
+    state: dict[str, Any] = {"carry": tuple(carry)}
     if drive is not None:
         state["last"] = drive.last
     if lengths is not None:
@@ -91,7 +91,8 @@ class _Body:
 
     def __call__(self, state: dict[str, Any], given: tuple[Array, Row]) -> tuple[dict[str, Any], tuple[Row, Row]]:
         t, now = given
-        live, after = self._live(t), {}
+        live = self._live(t)
+        after: dict[str, Any] = {}
         if live is not None:  # nothing of the padding enters, not even 0*nan
             now = after["held"] = tuple(jnp.where(live, x, h) for x, h in zip(now, state["held"], strict=True))
         groups = jax_program(self.program).step(self.coefficients, state["carry"], self._driven(now, state))
