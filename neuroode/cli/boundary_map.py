@@ -44,6 +44,8 @@ def boundary_map(neuron: Neuron, report: Report, dt: Any, method: str | None) ->
     changes = {names[0]: x.ravel(), names[1]: y.ravel()}
     d, program = neuron.discretize(dt, method), neuron.program(dt, method=method)
     radius = largest_multipliers(report, d, program, changes)[states].reshape(x.shape)
+    if np.ptp(radius[np.isfinite(radius)]) < 1e-6:  # nothing grows and nothing decays: no picture
+        return None
     drawn = tuple(np.broadcast_to(report.figures.parameters[n], (report.figures.drawn,)) for n in names)
     x_label, y_label = (_label(report, n) for n in names)
     return BoundaryMap(states, x, y, radius, x_label, y_label, ranges[0][1], ranges[1][1], (drawn[0], drawn[1]))

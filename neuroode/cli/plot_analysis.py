@@ -148,7 +148,9 @@ def _responses(axes: Axes, f: Figures, _: Report) -> None:
     unstable = np.abs(f.step.eigenvalues).max() > INSIDE
     which = "flow solid, step dashed" if f.flow is not None else "of the step"
     plots.note(axes, which + (" (unstable: formal)" if unstable else ""))
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, min(high, 1e5 * low))  # an undamped mode has no finite gain
 
 
 def _lowest(f: Figures, nyquist: float) -> float:
@@ -186,5 +188,5 @@ def _boundary(figure: Figure, axes: Axes, f: Figures, edge: BoundaryMap) -> None
     axes.set_title("divergence boundary", loc="left")
     plots.note(axes, f"of {', '.join(edge.states)}, at rest")
     axes.grid(False)
-    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    axes.legend(loc="lower right", fontsize=8)
     figure.colorbar(shown, ax=axes, label="largest |multiplier|", pad=0.02)
