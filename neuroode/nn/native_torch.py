@@ -7,6 +7,7 @@ which they find by its key; outside, an autograd function calls the same code wi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from neuroode.nn.native_kernels_torch import (
     kernels,
 )
 from neuroode.nn.once_torch import once
+from neuroode.nn.vmap_torch import HINT, REASON, is_mapped, mapped
 
 __all__ = ["Kernel", "compile_program", "kernel_backward", "kernel_forward", "run"]
 
@@ -64,6 +66,9 @@ def run(
     _check(kernel, inputs, coefficients, states, lengths, weights)
     if threads is None:
         threads = torch.get_num_threads() if steps * samples * neurons >= PARALLEL_WORK else 1
+    counts = (len(inputs), len(coefficients), len(weights), len(states))
+    if not torch.compiler.is_compiling() and is_mapped(every := [*inputs, *coefficients, *weights, *states]):
+        return _parted(kernel, mapped(partial(_again, kernel, counts), lengths, counts, *every))
     groups = [dense_rows(x) for x in inputs], list(coefficients), weights, states
     keep = torch.is_grad_enabled() and any(x.requires_grad for group in groups for x in group)
     if torch.compiler.is_compiling():
@@ -76,6 +81,17 @@ def run(
     else:
         found = forward(kernel, *groups, lengths, threads, keep=False)
     return _parted(kernel, found)
+
+
+def _again(kernel: Kernel, counts: tuple[int, ...], lengths: Tensor | None, *tensors: Tensor) -> list[Tensor]:
+    """The same run with a mapped axis among its samples."""
+    inputs, coefficients, weights, states = _split(tensors, counts)
+    last = states.pop() if kernel.recurrent else None
+    w_rec, bias = [*weights, None, None][:2]
+    outputs, after = run(
+        kernel, inputs, coefficients, states, lengths=lengths, w_rec=w_rec, bias=bias, last_output=last
+    )
+    return [*outputs, *after]
 
 
 def _parted(kernel: Kernel, found: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -139,18 +155,16 @@ class _Sequence(torch.autograd.Function):
 
 
 def refuse_transforms(tensors: Sequence[Tensor]) -> None:
-    """Raise where a kernel would drop or misread a derivative: forward mode, torch.func.
+    """Raise where a kernel would drop a derivative: forward mode.
 
     Raises:
-        Unsupported: one of the tensors is dual, or wrapped by torch.func.
+        Unsupported: one of the tensors is dual.
     """
     forward_mode = forward_ad._current_level >= 0 and any(
         forward_ad.unpack_dual(x).tangent is not None for x in tensors
     )
-    if forward_mode or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors):
-        raise Unsupported(
-            "a kernel knows no forward mode and no torch.func", hint='build the layer with schedule="eager"'
-        )
+    if forward_mode:
+        raise Unsupported(REASON, hint=HINT)
 
 
 def _cotangents(

@@ -174,8 +174,6 @@ def test_the_kernel_refuses_forward_mode_and_torch_func():
     for transform in (torch.func.grad, torch.func.jacrev, torch.func.jacfwd):
         with pytest.raises(no.Unsupported, match="no torch"):
             transform(lambda x: layer(x)[0].sum())(x)
-    with pytest.raises(no.Unsupported, match="no torch"):
-        torch.func.vmap(lambda x: layer(x)[0])(x[None])
 
 
 @pytest.mark.parametrize("schedule", ["auto", "eager"])
