@@ -13,6 +13,7 @@ from neuroode.expr.nodes import Call, walk
 from neuroode.expr.show import show
 from neuroode.program.values import in_base, initial_values
 from neuroode.spec.types import Equation, NeuronSpec
+from neuroode.system.axes import unrolled, unrolled_checks
 
 NEURONS = 1000  # drawn, where an init draws at all
 
@@ -45,11 +46,16 @@ def verdicts(spec: NeuronSpec) -> list[Verdict]:
         return [Verdict(text, why="the model declares no dt") for text in texts]
     try:
         with np.errstate(all="ignore"):
-            values = _values(spec) if spec.checks else {}
-            found = [np.asarray(evaluate(c, values)) for c in spec.checks]
+            values = _values(unrolled(spec)) if spec.checks else {}
+            found = [_everywhere([evaluate(c, values) for c in each]) for each in unrolled_checks(spec)]
     except NeuroodeError as error:
         return [Verdict(text, why=error.what) for text in texts]
     return [Verdict(text, int(f.sum()), f.size) for text, f in zip(texts, found, strict=True)]
+
+
+def _everywhere(rows: list[np.ndarray]) -> np.ndarray:
+    """For which neurons a statement holds at every index."""
+    return np.logical_and.reduce(np.broadcast_arrays(*rows))
 
 
 def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:

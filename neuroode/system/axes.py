@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from neuroode.expr.nodes import Call, Expr, Node, Ref, children
+from neuroode.expr.nodes import Call, Cond, Expr, Node, Ref, children
 from neuroode.spec.names import reduced_axis
 from neuroode.spec.types import (
     Assignment,
@@ -40,6 +40,15 @@ def unrolled_parameters(spec: NeuronSpec) -> dict[str, tuple[ParameterDecl, ...]
     """Declared name -> the declarations of its elements, row by row."""
     writing = _Unrolling(spec)
     return {p.name: tuple(writing._parameters(p)) for p in spec.parameters}
+
+
+def unrolled_checks(spec: NeuronSpec) -> list[list[Cond]]:
+    """Each statement of `checks` for every index that it leaves open."""
+    writing = _Unrolling(spec)
+    axes = [free_axes(c, writing.sizes) for c in spec.checks]
+    return [
+        [writing.elements.of(c, bound) for _, bound in writing._each(a)] for c, a in zip(spec.checks, axes, strict=True)
+    ]
 
 
 def unrolled_method(spec: NeuronSpec, method: Any) -> Any:

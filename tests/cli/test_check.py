@@ -36,6 +36,22 @@ def test_a_statement_that_does_not_hold_is_status_1(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == f"{file}: ok\n  dt <= tau: does not hold\n  dt > 0: holds\n"
 
 
+def test_statements_about_arrays_hold_at_every_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "arrays.yaml"
+    file.write_text(
+        "neuron: arrays\ndt: 1\naxes: {k: 3}\n"
+        'parameters: {a: {init: "0.2*(k + 1)", per: [k]}, b: {value: [1, 2, 3], per: [k]}}\n'
+        "equations: dz[k]/dt = -a[k]*b[k]*z[k] + I\n"
+        'checks: ["a[k] < 0.7", "sum_k(b[k]) > 5", "a[0] < b[2]"]\n'
+    )
+    main(["check", str(file)])
+    out = capsys.readouterr().out
+    assert out.count("holds") == 3
+    file.write_text(file.read_text().replace("0.7", "0.5"))
+    assert main(["check", str(file)]) == 1
+    assert "a[k] < 0.5: does not hold" in capsys.readouterr().out
+
+
 def test_a_statement_without_a_step_is_not_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "open.yaml"
     file.write_text("neuron: open\nequations: dv/dt = -v + I\nchecks: [dt <= 1]\n", encoding="utf-8")
