@@ -110,8 +110,8 @@ def _rest_facts(system: OdeSystem, block: Block) -> Iterator[Fact]:
     assert block.drive is not None
     subject = ", ".join(block.states)
     A, drive = _still(block.A, system), _still(sampled(system, block.drive), system)
-    if len(block.states) > MAX_STATES or A is None or drive is None:
-        return
+    if len(block.states) > MAX_STATES or A is None or drive is None or drive.has(system.symbols.get("step", sp.nan)):
+        return  # nothing rests under a drive that reads the time
     if sp.simplify(A.det()) == 0:
         yield Fact(
             "no single resting point", subject, "proved", "the matrix is singular: a constant input is summed up"
@@ -184,9 +184,11 @@ def sampled(system: OdeSystem, drive: sp.Matrix) -> sp.Matrix:
 
 
 def input_column(system: OdeSystem, block: Block, name: str) -> sp.Matrix | None:
-    """d drive / d input, impulses included; None where the drive is not affine in it, or an impulse is delayed."""
+    """d drive / d input, impulses included; None where the drive is not affine in it, or reads it late."""
     assert block.drive is not None
     drive, symbol = sampled(system, block.drive), system.symbols.get(f"{name}[t]")
+    if any(s.name.startswith(f"{name}[t-") for s in drive.free_symbols):
+        return None
     column = sp.zeros(len(block.states), 1) if symbol is None else drive.diff(symbol)
     for k in system.impulses:
         if k.input == name and k.lag:

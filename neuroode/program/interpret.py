@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import scipy.special
 
+from neuroode._errors import RunError
 from neuroode.program.adjoint import adjoint, pullback
 from neuroode.program.types import Assign, Program
 from neuroode.solvers.on_numpy import special
@@ -149,6 +150,8 @@ def evaluate(
     with np.errstate(all="ignore"):
         for a in assigns:
             if a.op == "operator":
+                if str(a.value) not in (operators or {}):
+                    raise RunError(f"operator '{a.value}' is not given", hint="pass operators={name: function}")
                 values[a.name] = (operators or {})[str(a.value)](values[a.args[0]])
                 continue
             values[a.name] = _entry(a, values) if a.op == "expm" else _apply(a, [values[x] for x in a.args], strict)

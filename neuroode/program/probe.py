@@ -62,7 +62,8 @@ def _base(slot: str) -> str:
 
 
 def _silenced(a: Assign) -> Assign:
-    return Assign(a.name, "const", (), 0.0) if a.op == "event" else a
+    """Without events, and without operators, of which nothing is known here."""
+    return Assign(a.name, "const", (), 0.0) if a.op in ("event", "operator") else a
 
 
 def _unit(row: int, count: int, draws: tuple[int, ...]) -> Array:
