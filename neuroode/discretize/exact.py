@@ -48,7 +48,8 @@ def applies(report: Report, block: Block) -> Verdict:
     if powers(report.system, block.drive) is None:
         ramps = ", ".join(s.name for s in report.system.ramps if block.drive.has(s))
         return Verdict(
-            False, f"its drive is no polynomial up to degree {MAX_DEGREE} in {ramps}, which runs through the step"
+            False,
+            f"its drive is no polynomial up to degree {MAX_DEGREE} in the ramp {ramps}, which runs through the step",
         )
     n = _size(report.system, block)
     if n > MAX_BLOCK:

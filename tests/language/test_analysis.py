@@ -16,7 +16,9 @@ def claims(text: str) -> str:
 
 def test_nothing_rests_under_a_drive_that_reads_the_time() -> None:
     assert "rests at" not in claims("equations: dv/dt = -v + t\nparameters: {}\n")
-    assert "in t, which runs through the step" in str(neuron("equations: dv/dt = -v + cos(t)\n").discretize(DT))
+    assert "in the ramp t, which runs through the step" in str(
+        neuron("equations: dv/dt = -v + cos(t)\n").discretize(DT)
+    )
 
 
 @pytest.mark.parametrize("text", ["equations: dv/dt = -v + delay(I, 1)\n", "equations: dv/dt = -v + I[t-2] + I\n"])
