@@ -125,8 +125,10 @@ def test_a_wrong_input_says_which_axes_are_missing() -> None:
 
 
 def test_half_precision_and_empty_runs() -> None:
-    n = no.Neuron("n", axes={"k": 4}, inputs={"x": no.Input("current", axes=["k"])}, equations="q[k, t] = 0.5*q[k, t-1] + x[k]",
-                  outputs="q[k]")  # fmt: skip
+    n = no.Neuron(
+        "n", axes={"k": 4}, inputs={"x": no.Input("current", axes=["k"])}, outputs="q[k]",
+        equations="q[k, t] = 0.5*q[k, t-1] + x[k]",
+    )  # fmt: skip
     layer = n.torch(3)
     out, carry = layer(torch.ones(5, 2, 3, 4, dtype=torch.float16))
     assert out.dtype == torch.float16
