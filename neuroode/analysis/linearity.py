@@ -84,7 +84,7 @@ def components(rows: dict[str, dict[str, sp.Expr]]) -> tuple[tuple[str, ...], ..
 def blocks(system: OdeSystem, rows: dict[str, dict[str, sp.Expr]], classes: dict[str, str]) -> tuple[Block, ...]:
     """Linear states grouped by what they are coupled to, then the others by strongly connected component."""
     linear = [i for i in rows if classes[i] in ("linear", "switched")]
-    made = [_linear_block(system, rows, group) for group in _weak_groups(linear, rows)]
+    made = [_linear_block(system, rows, group) for group in coupled(linear, rows)]
     for group in components(rows):
         rest = tuple(i for i in group if i not in linear)
         if rest:
@@ -93,7 +93,7 @@ def blocks(system: OdeSystem, rows: dict[str, dict[str, sp.Expr]], classes: dict
     return tuple(made)
 
 
-def _weak_groups(states: list[str], rows: dict[str, dict[str, sp.Expr]]) -> list[tuple[str, ...]]:
+def coupled(states: list[str], rows: dict[str, dict[str, sp.Expr]]) -> list[tuple[str, ...]]:
     """Connected sets, each ordered so that a state stands after those it reads where the block is triangular."""
     order = [i for group in components(rows) for i in group]
     left, groups = list(states), []

@@ -10,7 +10,7 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Block, Report
-from neuroode.discretize import bilinear, euler, exact, exp_euler, runge_kutta
+from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, runge_kutta
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
@@ -35,7 +35,8 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
 def _derived(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:
     if not isinstance(declared, str):
         return _by_state(report, dict(declared))
-    updates = _updates(report, declared, report.blocks)
+    whole = declared in ("auto", "exact")
+    updates = _updates(report, declared, real_form.blocks(report) if whole else report.blocks)
     return Discretization(report, declared, tuple(updates), report.degenerate)
 
 

@@ -85,16 +85,18 @@ def powers(system: OdeSystem, drive: sp.Matrix) -> tuple[sp.Matrix, ...] | None:
 
 def _size(system: OdeSystem, block: Block) -> int:
     """Real numbers of a coupled block."""
+    if block.A is not None and block.A.rows > len(block.states):  # it is over real numbers already
+        return block.A.rows
     return sum(2 if system.is_complex(s) and len(block.states) > 1 else 1 for s in block.states)
 
 
 def _kind(system: OdeSystem, block: Block) -> str:
     assert block.A is not None
     n = len(block.states)
-    if n == 1:
-        return "one"
     if _size(system, block) > n:
         return "numeric"
+    if n == 1:
+        return "one"
     if n <= CLOSED_TRIANGULAR and block.A.is_lower:
         return "triangular"
     return "pair" if n == 2 else "numeric"
@@ -111,7 +113,7 @@ FORMS = {
 def _form(system: OdeSystem, block: Block) -> str:
     text = FORMS[_kind(system, block)]
     if _size(system, block) > len(block.states):
-        text += f" over {_size(system, block)} real numbers, since complex states are coupled"
+        text += f" over {_size(system, block)} real numbers: complex states by their real and imaginary parts"
     ramps = [s.name for s in system.ramps if block.drive is not None and block.drive.has(s)]
     if ramps:
         text += f"; the ramp {', '.join(ramps)} through phi_2"
@@ -129,9 +131,17 @@ def _linear(system: OdeSystem, block: Block) -> Linear:
     assert drives is not None
     if _size(system, block) == len(block.states):
         return Linear(x, block.A, drives)
+    if block.A.rows > len(block.states):
+        return Linear(_numbers(system, block), block.A, drives)
     parts = [(i, p) for i, s in enumerate(block.states) for p in ("re", "im")[: 2 if system.is_complex(s) else 1]]
     A = sp.Matrix(len(parts), len(parts), lambda r, c: _real_entry(block.A, parts[r], parts[c]))
     return Linear(_parts(x, parts), A, tuple(_parts(d, parts) for d in drives))
+
+
+def _numbers(system: OdeSystem, block: Block) -> sp.Matrix:
+    """Real and imaginary parts of the states, in the order of `real_form`."""
+    x = running(system)
+    return sp.Matrix([f(x[s]) for s in block.states for f in ((sp.re, sp.im) if system.is_complex(s) else (sp.re,))])
 
 
 def _parts(v: sp.Matrix, parts: list[tuple[int, str]]) -> sp.Matrix:
@@ -168,12 +178,13 @@ def _shown(system: OdeSystem, block: Block) -> str:
     kind = _kind(system, block)
     if kind in ("one", "triangular"):
         return ""
-    x, drives = ", ".join(block.states), powers(system, block.drive) or ()
-    gains = " + ".join(["Gamma u", *(f"Gamma_{k} u_{k}" for k in range(1, len(drives)))])
+    linear = _linear(system, block)
+    x, drives = ", ".join(map(show, linear.x)), linear.drives
+    gains = " + ".join(["Gamma drive", *(f"Gamma_{k} drive_{k}" for k in range(1, len(drives)))])
     rows = [f"Gamma_{k} = dt {sp.factorial(k)} phi_{k + 1}(A dt)" for k in range(1, len(drives))]
-    rows += [f"u_{k} = [{', '.join(map(show, d))}]" for k, d in enumerate(drives) if k]
+    rows += [f"drive_{k} = [{', '.join(map(show, d))}]" for k, d in enumerate(drives) if k]
     head = f"[{x}][t] = Phi [{x}] + {gains}, Phi = exp(A dt), Gamma = dt phi_1(A dt), "
-    head = ", ".join([head + f"u = [{', '.join(map(show, drives[0]))}]", *rows])
+    head = ", ".join([head + f"drive = [{', '.join(map(show, drives[0]))}]", *rows])
     if kind == "numeric":
         return head
     form = "Phi = C 1 + S (A dt - m 1), m = tr(A dt)/2, d = m^2 - det(A dt)"

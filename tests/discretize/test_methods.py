@@ -216,3 +216,49 @@ def test_a_ramp_in_a_recurrent_layer_and_in_chunks() -> None:
     assert runs[0][0].sum() > 20
     for a, b in zip(*runs, strict=True):
         assert distance(b, a) <= 1e-11
+
+
+# linear over the real numbers only
+
+
+REAL_FORMS = {
+    "a readout": (
+        "  du/dt = (-1 + 2i)*u + I : complex\n  dv/dt = -0.5*v + real((0.3 + 1i)*u)\n  dw/dt = v - w\n",
+        [[-1, -2, 0, 0], [2, -1, 0, 0], [0.3, -1, -0.5, 0], [0, 0, 1, -1]], ["u", "v", "w"]),
+    "conj": ("  du/dt = (-1 + 2i)*u + 0.3*conj(u) + I : complex\n", [[-0.7, -2], [2, -1.3]], ["u"]),
+    "both ways": ("  du/dt = (-1 + 2i)*u - 2*v + I : complex\n  dv/dt = -v + 0.7*imag(u)\n",
+                  [[-1, -2, -2], [2, -1, 0], [0, 0.7, -1]], ["u", "v"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL_FORMS)
+def test_real_and_imaginary_parts_are_linear_too(name: str) -> None:
+    text, A, states = REAL_FORMS[name]
+    n = neuron(f"equations: |\n{text}outputs: real(u)\n")
+    (update,) = n.discretize().updates
+    assert update.exact
+    assert "real and imaginary parts" in update.why
+    x, size = RNG.normal(size=6), len(A)
+    Z = np.zeros((2 * size, 2 * size))
+    Z[:size, :size], Z[:size, size:] = A, np.eye(size)
+    E, y = scipy.linalg.expm(Z * 0.4), np.zeros(size)
+    found = n.simulate(x.reshape(-1, 1, 1), 0.4)
+    for t, i in enumerate(x):
+        y = E[:size, :size] @ y + E[:size, size] * i
+        now = [found[s][t, 0, 0] for s in states]
+        ours = [part for z in now for part in ([z.real, z.imag] if np.iscomplexobj(z) else [z])]
+        assert distance(ours, y) <= 1e-13
+
+
+def test_a_modulus_is_not_linear() -> None:
+    found = neuron(
+        "equations: |\n  du/dt = (-1 + 2i)*u + I : complex\n  dv/dt = -v + abs(u)\noutputs: v\n"
+    ).discretize()
+    assert [(u.states, u.method) for u in found.updates] == [(("u",), "exact"), (("v",), "exp_euler")]
+
+
+def test_what_would_be_too_large_over_real_numbers_keeps_its_own_exact_steps() -> None:
+    rows = "".join(f"  du{k}/dt = (-1 + {k}i)*u{k} + I : complex\n" for k in range(5))
+    text = f"equations: |\n{rows}  dv/dt = -v + " + " + ".join(f"real(u{k})" for k in range(5)) + "\noutputs: v\n"
+    methods = {s: u.method for u in neuron(text).discretize().updates for s in u.states}
+    assert methods == {f"u{k}": "exact" for k in range(5)} | {"v": "exp_euler"}
