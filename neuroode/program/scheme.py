@@ -31,7 +31,7 @@ POINTS = 2000  # of the domains
 
 def with_step(report: Report, d: Discretization) -> Report:
     """The report with what is known in symbols of the modes, and of the step's boundaries."""
-    facts = (*report.facts, *_left_out(report), *_tied(report), *mode_facts(report))
+    facts = (*report.facts, *_left_out(report), *_other_maps(report, d), *_tied(report), *mode_facts(report))
     return replace(report, facts=facts, boundaries=step_boundaries(d), regions=stability_functions(d))
 
 
@@ -42,6 +42,15 @@ def _left_out(report: Report) -> list[Fact]:
         return []
     claim = "no linear part: no eigenvalues, boundaries or responses are given"
     return [Fact(claim, ", ".join(names), "proved", "their flows are not linear in the states that they read")]
+
+
+def _other_maps(report: Report, d: Discretization) -> list[Fact]:
+    """Maps that are no matrix of one step, said plainly."""
+    known = {s for a in amplifications(d) for s in a.states}
+    names = [s for s in report.system.maps if s not in known]
+    claim = "not one matrix a step: no multipliers, boundaries or responses are given"
+    why = "the map is not affine in the states of the step before, or reads further back"
+    return [Fact(claim, ", ".join(names), "proved", why)] if names else []
 
 
 def _tied(report: Report) -> list[Fact]:

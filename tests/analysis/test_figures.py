@@ -197,6 +197,44 @@ def test_a_nonlinear_neuron_says_that_it_has_no_linear_part() -> None:
     assert report.figures.channels() == []
 
 
+@pytest.mark.parametrize("text", ["v[t] = v[t-1]^2 + I", "v[t] = 0.5*v[t-1] + 0.3*v[t-2] + I"])
+def test_a_map_that_is_no_matrix_says_so(text: str) -> None:
+    report = neuron(f"equations: {text}\noutputs: v\n").analyse()
+    assert "v: not one matrix a step" in str(report)
+    assert report.boundaries == ()
+    assert report.figures.modes == ()
+
+
+CONSTRUCTS = {
+    "coupled complex": "equations: |\n  du/dt = (-1 + 2i)*u + 0.5*w + I : complex\n  dw/dt = -0.3i*u - w : complex\n"
+    "outputs: real(u)\n",
+    "refractory": "refractory: 0.5\nequations: dv/dt = -v + I\nspike: v > 1\nreset: v = 0\n",
+    "delay": "parameters: {d: 0.4}\nequations: dv/dt = -v + delay(I, d)\noutputs: v\n",
+    "window": "axes: {k: 4}\nparameters: {w: {init: '2^(-k)', per: [k]}}\nequations: |\n  h = sum_k(w[k]*I[t-k])\n"
+    "  v[t] = 0.5*v[t-1] + h\noutputs: v\n",
+    "ramp": "inputs: {I: {kind: current, hold: linear}}\nequations: dv/dt = -v + I\noutputs: v\n",
+    "conductance": "inputs: {g: current, I: current}\nequations: dv/dt = -v*(1+g) + I\noutputs: v\n",
+    "no inputs": "states: {v: 1}\nequations: dv/dt = -v\noutputs: v\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_constructs_of_the_language(name: str) -> None:
+    """The multipliers of each are those of one step from small states, by differences of runs."""
+    found = neuron("dt: 0.1\n" + CONSTRUCTS[name])
+    report = found.analyse()
+    json.dumps(report.to_json(), allow_nan=False)
+    largest = max(np.abs(m.multiplier).max() for m in report.figures.modes)
+    x = {i.name: np.zeros((300, 1, 1)) for i in found.spec.inputs}
+    for v in x.values():
+        v[0] = 0.01
+    extra = {} if x else {"steps": 300, "batch": 1}
+    trace = found.simulate(x or None, 0.1, **extra)
+    states = [s for m in report.figures.modes for s in m.states]
+    size = np.sqrt(sum(np.abs(trace[s][:, 0, 0]) ** 2 for s in dict.fromkeys(states)))
+    assert (size[280] / size[180]) ** (1 / 100) == pytest.approx(largest, rel=1e-2)
+
+
 def test_a_linear_part_beside_a_nonlinear_one() -> None:
     text = "dt: 0.1\nequations: |\n  dj/dt = -j/5 + I\n  dv/dt = v^2 + j\noutputs: v\n"
     report = neuron(text).analyse()
