@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from neuroode.solvers.on_jax.scan_jax import scan
 
 Array = jax.Array
 Row = tuple[Array, ...]
+Calls = Mapping[str, Callable[[Array], Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class JaxProgram:
     """The functions of the emitted text."""
 
     prologue: Callable[[dict[str, Array], Array], tuple[Row, Row]]
-    step: Callable[[Row, Row, Row], tuple[Row, Row, Row]]
+    step: Callable[..., tuple[Row, Row, Row]]
 
 
 _programs: dict[str, JaxProgram] = {}
@@ -61,12 +63,14 @@ class JaxRun:
 
 def run(
     program: Program, coefficients: Row, inputs: list[Array], carry: list[Array],
-    *, drive: Drive | None = None, lengths: Array | None = None, trace: bool = False,
+    *, drive: Drive | None = None, lengths: Array | None = None, trace: bool = False, operators: Calls | None = None,
 ) -> JaxRun:  # fmt: skip
-    """Run over T steps. `coefficients` broadcast against *size*."""
+    """Run over T steps. `coefficients` broadcast against *size*; `operators`: functions of (B, *size*) by name."""
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], inputs[0].dtype
     silent = jnp.zeros(shape, dtype)
-    body = _Body(program, coefficients, drive, lengths, trace, silent)
+    step = jax_program(program).step
+    step = partial(step, operators=operators) if program.operators else step
+    body = _Body(program, step, coefficients, drive, lengths, trace, silent)
     state: dict[str, Any] = {"carry": tuple(carry)}
     if drive is not None:
         state["last"] = drive.last
@@ -83,6 +87,7 @@ class _Body:
     """One step of the scan."""
 
     program: Program
+    step: Callable[..., tuple[Row, Row, Row]]
     coefficients: Row
     drive: Drive | None
     lengths: Array | None
@@ -95,7 +100,7 @@ class _Body:
         after: dict[str, Any] = {}
         if live is not None:  # nothing of the padding enters, not even 0*nan
             now = after["held"] = tuple(jnp.where(live, x, h) for x, h in zip(now, state["held"], strict=True))
-        groups = jax_program(self.program).step(self.coefficients, state["carry"], self._driven(now, state))
+        groups = self.step(self.coefficients, state["carry"], self._driven(now, state))
         out, new, seen = (tuple(jnp.broadcast_to(v, self.silent.shape) for v in group) for group in groups)
         seen = seen if self.trace else ()
         last = out[self.drive.output] if self.drive else None

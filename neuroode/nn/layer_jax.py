@@ -18,6 +18,7 @@ from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, check_carry
 from neuroode.nn.carry_jax import JaxCarry
 from neuroode.nn.inputs_jax import Sequence, read_inputs
+from neuroode.nn.operators_jax import Operators
 from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_jax import Parameters, widest
@@ -91,6 +92,7 @@ class NeuronLayer(eqx.Module):
         dtype: of the parameters; float32 or float64; None is jax's own.
         check_finite: outside of jit, raise with step, lane and state; inside, raise without them.
         axes: sizes of axes inside the neuron that replace the declared ones.
+        operators: name -> function of (B, *size*), or equinox module of (*size*), of each external operator.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -102,26 +104,29 @@ class NeuronLayer(eqx.Module):
 
     parameters_of_neuron: Parameters
     weights: RecurrentWeights | None
+    operators_of_neuron: Operators
     frame: Frame = eqx.field(static=True)
 
     def __init__(
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, key: Any, method: Any = None,
         schedule: str = "auto", recurrent: bool | Recurrent | Mapping[str, str] | None = None,
         init: Mapping[str, Any] | None = None, reset_gradient: str | None = None, surrogate: Any = None,
-        dtype: Any = None, check_finite: bool = False, axes: Mapping[str, int] | None = None, **later: Any,
+        dtype: Any = None, check_finite: bool = False, axes: Mapping[str, int] | None = None,
+        operators: Mapping[str, Any] | None = None, **later: Any,
     ) -> None:  # fmt: skip
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
-        if spec.operators:
-            names = ", ".join(n for n, _ in spec.operators)
-            raise Unsupported(f"operators ({names}) are not available in jax yet", hint="use .torch(...)")
         self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite)
         if schedule == "sequential":
+            if spec.operators:
+                raise Unsupported("a layer with operators has no C kernel", hint='schedule="eager"')
             native_jax.kernel_of(self.program, dtype, self.frame.pair)
         self.parameters_of_neuron = Parameters.build(spec, float(dt), shape, dtype, _seed(key))
         chosen, weights_key = self.frame.recurrent, jax.random.fold_in(key, 1)
         self.weights = RecurrentWeights(chosen, shape[0], dtype, weights_key) if chosen else None
+        operators_key = jax.random.fold_in(key, 2)
+        self.operators_of_neuron = Operators.build(self.program, operators or {}, shape, dtype, operators_key)
 
     # what it is
 
@@ -150,7 +155,7 @@ class NeuronLayer(eqx.Module):
     @property
     def values(self) -> Values:
         """Every parameter by name in constrained form."""
-        return Values(self.parameters_of_neuron)
+        return Values(self.parameters_of_neuron, self.operators_of_neuron.matrices)
 
     @property
     def W_rec(self) -> Array:
@@ -171,18 +176,20 @@ class NeuronLayer(eqx.Module):
         Raises:
             RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
         """
-        return self._with(self.parameters_of_neuron.written(values, self.dt))
+        dense = set(self.operators_of_neuron.matrices)
+        operators = self.operators_of_neuron.written({n: v for n, v in values.items() if n in dense})
+        rest = {n: v for n, v in values.items() if n not in dense}
+        parameters = self.parameters_of_neuron.written(rest, self.dt)
+        return self._with(parameters_of_neuron=parameters, operators_of_neuron=operators)
 
     def project(self) -> NeuronLayer:
         """With parameters that an update pushed out of their domain at its bound; call it after each update."""
-        return self._with(self.parameters_of_neuron.projected(self.dt))
+        return self._with(parameters_of_neuron=self.parameters_of_neuron.projected(self.dt))
 
-    def _with(self, parameters: Parameters, frame: Frame | None = None) -> NeuronLayer:
+    def _with(self, **changes: Any) -> NeuronLayer:
         other = object.__new__(type(self))
-        for name, value in (
-            ("parameters_of_neuron", parameters), ("weights", self.weights), ("frame", frame or self.frame),
-        ):  # fmt: skip
-            object.__setattr__(other, name, value)
+        for name in ("parameters_of_neuron", "weights", "operators_of_neuron", "frame"):
+            object.__setattr__(other, name, changes.get(name, getattr(self, name)))
         return other
 
     # running
@@ -240,8 +247,9 @@ class NeuronLayer(eqx.Module):
         elif self.recurrent:
             last = jnp.zeros(shape, frame.dtype)
         tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
-        inner = self.parameters_of_neuron, self.weights
-        return eager_jax.JaxRun(*_forward(frame, trace, *inner, given.inputs, start, last, given.lengths))
+        inner = self.parameters_of_neuron, self.weights, self.operators_of_neuron
+        forward = _forward_with_functions if self.program.operators else _forward
+        return eager_jax.JaxRun(*forward(frame, trace, *inner, given.inputs, start, last, given.lengths))
 
     def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
         named = self.frame.border.join(arrays, self.frame.border.carry)
@@ -276,10 +284,16 @@ class NeuronLayer(eqx.Module):
         """
         step = self.neuron.step_length(dt)
         self.parameters_of_neuron.check(step)
-        return self._with(self.parameters_of_neuron, self.frame.at_dt(step))
+        return self._with(frame=self.frame.at_dt(step))
 
     def to_neuron(self) -> Any:
-        """The declaration with the trained values."""
+        """The declaration with the trained values.
+
+        Raises:
+            Unsupported: it has dense operators, or inside jit.
+        """
+        if self.operators_of_neuron.matrices:
+            raise Unsupported("a declaration has no place for the matrix of a dense operator", hint="keep the layer")
         return self.neuron.from_spec(trained_spec(self.neuron.spec, self.parameters_of_neuron.numbers()))
 
     @property
@@ -331,12 +345,10 @@ def _first(frame: Frame, parameters: Parameters, batch: int) -> list[Array]:
     return _prepare(frame, parameters, batch)[1]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _forward(
-    frame: Frame, trace: bool, parameters: Parameters, weights: RecurrentWeights | None, inputs: list[Array],
-    start: list[Array] | None, last: Array | None, lengths: Array | None,
+def _run_layer(
+    frame: Frame, trace: bool, parameters: Parameters, weights: RecurrentWeights | None, operators: Operators,
+    inputs: list[Array], start: list[Array] | None, last: Array | None, lengths: Array | None,
 ) -> tuple[list[Array], list[Array], Array | None, list[Array]]:  # fmt: skip
-    """Compiled once for each program and shape, also where the caller does not jit."""
     coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
     carry = inits if start is None else list(start)
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
@@ -347,8 +359,16 @@ def _forward(
         names = [n for n, _ in frame.program.outputs]
         at = frame.program.inputs.index(str(frame.recurrent.input)), names.index(str(frame.recurrent.output))
         drive = eager_jax.Drive(*at, weights.matrix(), weights.bias, last)
-    found = eager_jax.run(frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace)
+    found = eager_jax.run(
+        frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace,
+        operators=operators.calls(),
+    )  # fmt: skip
     return found.outputs, found.carry, found.last, found.trace
+
+
+#: compiled once for each program and shape, also where the caller does not jit
+_forward = partial(jax.jit, static_argnums=(0, 1))(_run_layer)
+_forward_with_functions = eqx.filter_jit(_run_layer)  # operators may hold functions
 
 
 def _by_kernel(

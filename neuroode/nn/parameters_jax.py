@@ -119,9 +119,9 @@ class Parameters(eqx.Module):
         found = self.constrained(p).astype(self.constants.dtype)
         return jax.lax.complex(found[..., 0], found[..., 1]) if p.type == "complex" else found
 
-    def slots(self) -> dict[str, Array]:
+    def slots(self) -> dict[str, Any]:
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
-        rows: dict[str, Array] = {}
+        rows: dict[str, Any] = {}
         for p in (p for p in self.spec.parameters if not is_table(p)):
             value = self.constrained(p)
             parts = {".re": value[..., 0], ".im": value[..., 1]} if p.type == "complex" else {"": value}

@@ -148,9 +148,3 @@ def test_the_diagram_names_them() -> None:
     text = render(timing(made().spec))
     assert "operator W: a learned N x N matrix of the layer" in text
     assert "operator f: given to the layer, called once a step" in text
-
-
-def test_jax_refuses_them() -> None:
-    jax = pytest.importorskip("jax")
-    with pytest.raises(Unsupported, match=r"operators \(W, f\) are not available in jax yet"):
-        made().jax(3, DT, key=jax.random.key(0))

@@ -358,3 +358,51 @@ def test_options_reach_the_program(kind: str) -> None:
     one, other = twins("alif", 2, reset_gradient=kind, surrogate="triangle")
     x = drive(one, 12, 2)
     assert_same(by_jax(other, x), by_layer(one, x))
+
+
+OPERATORS = """
+operators: {W: dense, pool: external}
+parameters: {tau: {value: 4, domain: positive}}
+equations: |
+  dv/dt = (-v + I - W(s[t-1]))/tau
+  a[t] = 0.9*a[t-1] + pool(s)
+spike: v > 1 + a[t-1]
+reset: v -= 1
+outputs: {s: s, a: a}
+"""
+
+
+def test_operators_are_torchs() -> None:
+    n = declared(OPERATORS)
+    linear = torch.nn.Linear(5, 5, dtype=torch.float64)
+    one = n.torch(5, dt=1.0, dtype=torch.float64, operators={"pool": linear})
+    module = eqx.nn.Linear(5, 5, key=KEY, dtype=float)
+    other = n.jax(5, dt=1.0, key=KEY, operators={"pool": module}).set(W=as_jax(one.values["W"]))
+    weights = as_jax(linear.weight), as_jax(linear.bias)
+    pool = eqx.tree_at(lambda m: (m.weight, m.bias), module, weights)
+    other = eqx.tree_at(lambda m: m.operators_of_neuron.given["pool"], other, pool)
+    x = 4 * torch.rand(30, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted, _ = one(x)
+    found, _ = other(as_jax(x))
+    assert 0 < wanted["s"].mean() < 1
+    assert all(distance(found[k], v.detach()) <= 1e-12 for k, v in wanted.items())
+    (wanted["s"].sum() + (wanted["a"] ** 2).sum()).backward()
+    slopes = eqx.filter_grad(lambda m: (lambda o: o["s"].sum() + (o["a"] ** 2).sum())(m(as_jax(x))[0]))(other)
+    inner = slopes.operators_of_neuron
+    assert distance(inner.matrices["W"], one.operators_of_neuron.matrices()["W"].grad) <= 1e-11
+    assert distance(inner.given["pool"].weight, linear.weight.grad) <= 1e-11
+
+
+def test_refusals_of_operators() -> None:
+    n = declared(OPERATORS)
+    layer = n.jax(3, dt=1.0, key=KEY, operators={"pool": lambda s: s[:1]})
+    for bad, kind in (
+        (lambda: n.jax(3, dt=1.0, key=KEY), RunError),
+        (lambda: n.jax(3, dt=1.0, key=KEY, operators={"pool": abs, "other": abs}), RunError),
+        (lambda: n.jax(3, dt=1.0, key=KEY, operators={"pool": abs}, schedule="sequential"), Unsupported),
+        (lambda: layer(X), RunError),
+        (lambda: layer.set(W=np.ones((2, 2))), RunError),
+        (lambda: layer.to_neuron(), Unsupported),
+    ):
+        with pytest.raises(kind):
+            bad()

@@ -1,0 +1,80 @@
+"""Functions across the neurons of a layer as parts of its pytree: given ones, and learned matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from neuroode._errors import RunError
+from neuroode.program.operators import bound, check_operators
+from neuroode.program.types import Program
+
+Array = jax.Array
+
+
+class Plain(eqx.Module):
+    """A function without numbers of its own; static."""
+
+    function: Callable[[Array], Array] = eqx.field(static=True)
+
+
+class Operators(eqx.Module):
+    """`matrices[NAME]`: dense operators (N, N), [to, from]; `given`: external ones, modules with their numbers.
+
+    Raises:
+        RunError: an external operator is missing, or one is given that is not declared.
+    """
+
+    matrices: dict[str, Array]
+    given: dict[str, Any]
+
+    @classmethod
+    def build(
+        cls, program: Program, given: Mapping[str, Any], size: tuple[int, ...], dtype: Any, key: Any
+    ) -> Operators:
+        """Drawn matrices, and what the caller gave."""
+        check_operators(program, given)
+        n, limit = prod(size), bound(size)
+        names = [name for name, kind in program.operators if kind == "dense"]
+        keys = jax.random.split(key, len(names) + 1)
+        drawn = {m: jax.random.uniform(k, (n, n), dtype, -limit, limit) for m, k in zip(names, keys, strict=False)}
+        return cls(drawn, {m: f if isinstance(f, eqx.Module) else Plain(f) for m, f in given.items()})
+
+    def written(self, values: Mapping[str, Any]) -> Operators:
+        """With matrices replaced.
+
+        Raises:
+            RunError: a shape that does not fit.
+        """
+        fresh = {n: jnp.asarray(v, self.matrices[n].dtype) for n, v in values.items()}
+        for name, value in fresh.items():
+            if value.shape != self.matrices[name].shape:
+                raise RunError(f"operator '{name}' is {value.shape}, expected {self.matrices[name].shape}")
+        return Operators(self.matrices | fresh, self.given)
+
+    def calls(self) -> dict[str, Callable[[Array], Array]]:
+        """Functions of (B, *size*) by name."""
+        dense = {n: _product(m) for n, m in self.matrices.items()}
+        return dense | {n: _checked(n, f) for n, f in self.given.items()}
+
+
+def _product(matrix: Array) -> Callable[[Array], Array]:
+    return lambda x: (x.reshape(len(x), -1) @ matrix.T).reshape(x.shape)
+
+
+def _checked(name: str, given: Any) -> Callable[[Array], Array]:
+    function = given.function if isinstance(given, Plain) else jax.vmap(given)
+
+    def call(x: Array) -> Array:
+        y = function(x)
+        if not isinstance(y, jax.Array) or y.shape != x.shape:
+            found = y.shape if isinstance(y, jax.Array) else f"a {type(y).__name__}"
+            raise RunError(f"operator '{name}' gave {found} for {x.shape}; it keeps the shape (B, *size*)")
+        return y
+
+    return call
