@@ -9,6 +9,7 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.expr import functions as fn
+from neuroode.program import complex_functions
 from neuroode.program.builder import Builder
 
 
@@ -29,7 +30,7 @@ UNARY: dict[type, str] = {
 #: functions of ours: sympy knows no number for them, whatever they are applied to
 OWN = tuple(f for f in vars(fn).values() if isinstance(f, type) and issubclass(f, sp.Function))
 
-BINARY: dict[type, str] = {fn.maximum: "max", fn.minimum: "min"}
+BINARY: dict[type, str] = {fn.maximum: "max", fn.minimum: "min", sp.atan2: "atan2"}
 
 
 @dataclass
@@ -183,8 +184,9 @@ class Lowering:
         b, x = self.builder, self.lower(base)
         if power.is_Integer:
             return self._whole_power(x, int(power))
-        if x.im is not None:
-            raise Unsupported(f"'{e}': a complex number to the power {power} is not lowered yet")
+        exponent, zero = self.lower(power), b.const(0.0)
+        if x.im is not None or exponent.im is not None:
+            return Value(*complex_functions.power(b, (x.re, x.im or zero), (exponent.re, exponent.im or zero)))
         if power == sp.Rational(1, 2):
             return Value(b.emit("sqrt", x.re))
         if power == sp.Rational(-1, 2):
@@ -211,6 +213,10 @@ class Lowering:
         }  # fmt: skip
         if kind in special:
             return special[kind](e)
+        if kind in UNARY and UNARY[kind] in complex_functions.FUNCTIONS:
+            z = self.lower(e.args[0])
+            if z.im is not None:
+                return Value(*complex_functions.FUNCTIONS[UNARY[kind]](b, z.re, z.im))
         if kind in UNARY:
             return Value(b.emit(UNARY[kind], self.real(e.args[0])))
         if kind in BINARY:
@@ -225,8 +231,7 @@ class Lowering:
         b, z = self.builder, self.lower(e.args[0])
         if z.im is None:
             return Value(b.emit("exp", z.re))
-        size = b.emit("exp", z.re)
-        return Value(b.emit("mul", size, b.emit("cos", z.im)), b.emit("mul", size, b.emit("sin", z.im)))
+        return Value(*complex_functions.exp(b, z.re, z.im))
 
     def _re(self, e: sp.Expr) -> Value:
         return Value(self.lower(e.args[0]).re)
