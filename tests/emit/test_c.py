@@ -163,7 +163,7 @@ def forward_of(program: Program, inputs: list[np.ndarray], dtype: str) -> np.nda
 
 
 SPECIALS = [0.0, -0.0, 0.3, -0.7, 1.0, -1.0, 2.5, -2.5, 3.5, 11.0, -11.0, 40.0, -40.0, 1e-9, -1e-9]
-ARITY = {op: n for op, n in OPS.items() if op not in ("const", "expm", "event", "edd")} | {"edd": 3}
+ARITY = {op: n for op, n in OPS.items() if op not in ("const", "expm", "event", "edd", "operator")} | {"edd": 3}
 VALUES = {
     "ipow": [2, 3, -2, 7, 12], "phi": [1, 2, 4], "cphi_re": [1, 2, 3], "cphi_im": [1, 3],
     "pair": [(k, part) for k in (0, 1, 2) for part in "CS"],
