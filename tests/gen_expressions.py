@@ -78,8 +78,11 @@ class Expressions:
     dt: float
     values: Mapping[str, Tensor]
     size: tuple[int, ...]
-    methods: tuple[tuple[tuple[str, ...], str], ...]
+    methods: tuple[tuple[tuple[Key, ...], str], ...]
     step: int = 0
+    part: float = 0.0  # of the step that has passed, inside a flow
+    kick: str | None = None  # the impulse input that acts, inside a flow
+    instead: dict[Key, Tensor] = field(default_factory=dict)  # values that a slope is taken in
     now: dict[Any, Tensor] = field(default_factory=dict)
     past: dict[Key, list[Tensor]] = field(default_factory=dict)
     nearest: float = float("inf")  # the smallest margin of an event or a comparison
@@ -198,28 +201,74 @@ class Expressions:
             rows = [self.ev(node.args[0], running, at | {axis: i}, inits) for i in range(self.count(axis))]
             return sum(rows[1:], rows[0]) / (len(rows) if kind == "mean" else 1)
         if node.name == "after":
-            ref = node.args[0]
-            return self.after((ref.name + "'" * ref.primes, tuple(self.index(i, at) for i in ref.indices)))
+            return self.after(self.key(node.args[0], at))
+        if node.name in ("delay", "grad", "poly", "chebyshev"):
+            return getattr(self, f"call_{node.name}")(node, running, at)
         args = [self.ev(a, running, at, inits) for a in node.args]
         if node.name == "where":
             return torch.where(args[0], args[1], args[2])
         return FUNCTIONS[node.name](*args)
+
+    def call_delay(self, node: Call, running: Any, at: dict[str, Any]) -> Tensor:
+        """x as it was, to the nearest step; a delayed impulse stays an impulse."""
+        ref, lag = node.args[0], round(float(self.ev(node.args[1], None, at)) / self.seconds)
+        if lag == 0:
+            return self.read(ref, running, at, False)
+        silent = running is not None and ref.name in self.inputs and self.inputs[ref.name].kind != "current"
+        if silent and self.kick != ref.name:
+            return torch.zeros(self.lanes, dtype=F64)
+        if ref.name in self.inputs and self.inputs[ref.name].hold == "linear" and running is not None:
+            key = self.key(ref, at)
+            return (1 - self.part) * self.before(key, lag + 1) + self.part * self.before(key, lag)
+        return self.before(self.key(ref, at), lag)
+
+    def call_grad(self, node: Call, running: Any, at: dict[str, Any]) -> Tensor:
+        """dU/dq by autograd, everything else held."""
+        key = self.key(node.args[1], at)
+        q = self.read(node.args[1], running, at, False)
+        leaf = q.detach().requires_grad_() if not q.requires_grad else q * 1
+        self.instead = {key: leaf}
+        U = self.wide(self.ev(node.args[0], running, at))
+        self.instead = {}
+        (slope,) = torch.autograd.grad(U.sum(), leaf, create_graph=True)
+        return slope
+
+    def coefficients(self, node: Call, at: dict[str, Any]) -> list[Tensor]:
+        name = node.args[0].name
+        axis = next(a for a in self.parameters[name].per if a in self.sizes)
+        return [self.read(Ref(name, indices=(k,)), None, at, False) for k in range(self.count(axis))]
+
+    def call_poly(self, node: Call, running: Any, at: dict[str, Any]) -> Tensor:
+        x = self.ev(node.args[1], running, at)
+        return sum((c * x**k for k, c in enumerate(self.coefficients(node, at))), torch.zeros((), dtype=F64))
+
+    def call_chebyshev(self, node: Call, running: Any, at: dict[str, Any]) -> Tensor:
+        x, total = self.ev(node.args[1], running, at), torch.zeros((), dtype=F64)
+        a, b = torch.ones_like(x), x
+        for c in self.coefficients(node, at):
+            total, a, b = total + c * a, b, 2 * x * b - a
+        return total
+
+    def key(self, ref: Any, at: dict[str, Any]) -> Key:
+        return ref.name + "'" * ref.primes, tuple(self.index(i, at) for i in ref.indices)
 
     def index(self, i: str | int, at: dict[str, Any]) -> int:
         return i if isinstance(i, int) else at[i]
 
     def read(self, node: Ref, running: dict[Key, Tensor] | None, at: dict[str, Any], inits: bool) -> Tensor:
         name = node.name + "'" * node.primes
-        if name in at:
+        if name in at and not node.indices:
             return at[name] if isinstance(at[name], Tensor) else number(float(at[name]))
         if name in self.parameters:
             return self.parameter(node, at)
         own = any(name in t for t in (self.flows, self.maps, self.definitions, self.inputs, self.events))
         fixed = {"pi": torch.pi, "i": 1j, "dt": self.seconds, "step": float(self.step)}
-        fixed["t"] = (self.step + 1) * self.seconds
+        fixed["t"] = (self.step + (1 if running is None else self.part)) * self.seconds
         if name in fixed and not own:
             return number(fixed[name])
-        key = (name, tuple(self.index(i, at) for i in node.indices))
+        key = self.key(node, at)
+        if key in self.instead and node.time is None:
+            return self.instead[key]
         if inits:
             return self.init(key)
         lag = round(float(self.ev(node.time.lag, None, at))) if node.time else 0
@@ -231,6 +280,8 @@ class Expressions:
             return self.definition(key, running)
         if name in self.inputs:
             silent = running is not None and self.inputs[name].kind != "current" and self.kick != name
+            if running is not None and self.inputs[name].hold == "linear" and node.time is None:
+                return (1 - self.part) * self.before(key, 1) + self.part * self.input(key)
             return torch.zeros(self.lanes, dtype=F64) if silent else self.input(key)
         if name in self.events:
             return self.event(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from gen_arrays import Arrays
 from gen_declare import SURROGATES, Draft, Event
 
 UNITS = {"state": "mV", "current": "nA"}
@@ -17,7 +18,7 @@ def declaration(seed: object, name: str = "generated") -> str:
     return Neurons(draft).declare(name)
 
 
-class Neurons:
+class Neurons(Arrays):
     """The plan of one neuron: names first, since an equation may read any state of the step before."""
 
     def __init__(self, draft: Draft) -> None:
@@ -27,6 +28,7 @@ class Neurons:
         self.real: list[str] = []  # real flow states
         self.complex: list[str] = []
         self.maps: list[str] = []
+        self.elements, self.readouts, self.unread_terms = [], [], []
 
     def declare(self, name: str) -> str:
         d = self.d
@@ -38,8 +40,9 @@ class Neurons:
         late = [d.name() for _ in range(self.rng.choice([0, 1, 1]))] if families else [d.name()]
         flows = [(f, [d.name() for _ in range(count)]) for f, count in families]
         self.remember(flows, early + late)
+        self.extras()
         for q in early:
-            self.map(q, self.currents() + self.past)
+            self.map(q, self.currents() + self.past + self.early)
             self.early.append(q)
         for at, (family, names) in enumerate(flows):
             getattr(self, family)(names, d.take_inputs(at == len(flows) - 1))
@@ -66,6 +69,8 @@ class Neurons:
             kind = "impulse" if d.maybe(0.1) else kind
             unit = UNITS["current"] if kind == "current" else UNITS["state"]
             keys = [f"kind: {kind}"] + (["at: end"] if kind != "current" and d.maybe(0.4) else [])
+            if kind == "current" and d.maybe(0.15):
+                keys.append("hold: linear")
             if d.units:
                 d.size_of[name] = unit
                 keys.append(f"unit: {unit}")
@@ -82,15 +87,16 @@ class Neurons:
             return [(r.choice(["leaky", "nonlinear"]), r.choice([1, 1, 2]))]
         if d.maybe(0.12):
             return []
-        kinds = ["leaky", "chain", "coupled", "spiral", "second", "nonlinear", "switched", "conditional"]
-        alone = ("second", "switched")
+        kinds = ["leaky", "chain", "coupled", "spiral", "second", "nonlinear", "switched", "conditional", "branches"]
+        kinds += ["potential"]
+        alone = ("second", "switched", "branches", "potential")
         return [(k, 1 if k in alone else r.choice([1, 2, 2, 3])) for k in r.sample(kinds, r.choice([1, 1, 2]))]
 
     def remember(self, flows: list[tuple[str, list[str]]], maps: list[str]) -> None:
         """Reads of the past are possible from anywhere, so they come first."""
         d = self.d
         for family, names in flows:
-            for n in names:
+            for n in names if family != "branches" else ():
                 if d.units:
                     d.size_of[n] = UNITS["state"]
                 lag = self.rng.choice([1, 1, 2, 3])
@@ -249,7 +255,7 @@ class Neurons:
         """Reads of this step's values, for guards, late maps and outputs."""
         parts = [f"{self.rng.choice(['real', 'imag', 'abs', 'arg'])}({n})" if self.d.maybe(0.9) else f"real({n}*{n})"
                  for n in self.complex]  # fmt: skip
-        return [*[self.d.one(n) for n in self.real], *parts, *getattr(self, "shown", [])]
+        return [*[self.d.one(n) for n in self.real], *parts, *getattr(self, "shown", []), *self.readouts]
 
     def afters(self) -> list[str]:
         return [f"after({n})" for n in self.real if n not in self.d.size_of and self.d.maybe(0.5)]
@@ -273,6 +279,7 @@ class Neurons:
         for name in self.event_names:
             keys = {"surrogate": self.rng.choice(SURROGATES)} if d.maybe(0.8) else {}
             keys |= {"reset_gradient": "detached"} if d.maybe(0.15) else {}
+            keys |= self.refractory()
             do = self.reset()
             if not do:
                 keys.pop("reset_gradient", None)
@@ -280,12 +287,24 @@ class Neurons:
 
     def reset(self) -> list[str]:
         r = self.rng
-        states = [*self.real, *self.complex, *self.maps]
+        states = [*self.real, *self.complex, *self.maps, *self.elements]
         chosen = r.sample(states, min(len(states), r.choice([0, 1, 1, 1, 2])))
         return [self.assignment(s) for s in chosen]
 
+    def refractory(self) -> dict[str, str]:
+        d = self.d
+        if not d.maybe(0.2):
+            return {}
+        duration = f"{self.rng.choice([1, 2, 3]) * d.dt - 0.1 * d.dt:g}{' ms' if d.units else ''}"
+        states = [*self.real, *self.complex, *self.elements]
+        if not states or d.maybe(0.4):
+            return {"refractory": duration}
+        return {"refractory": f"{{duration: {duration}, hold: [{self.rng.choice(states)}]}}"}
+
     def assignment(self, s: str) -> str:
         r, d = self.rng, self.d
+        if s in self.elements:
+            return r.choice([f"{s}[k] *= 0.6", f"{s}[k] = 0.1*k", f"{s}[k] -= 0.2*{s}[0]"])
         if s in self.complex:
             return r.choice([f"{s} = 0.3*{s}", f"{s} = i*real({s}) + 0.1", f"{s} *= 0.5", f"{s} -= 0.2 + 0.1i"])
         op = r.choice(["=", "-=", "+=", "*=", "-="])
@@ -300,6 +319,12 @@ class Neurons:
         d, r = self.d, self.rng
         states = [*self.real, *maps, *[f"abs({n})" for n in self.complex]]
         rows = {e: e for e in self.event_names}
+        rows |= {f"term_{n}": n for n in self.unread_terms}
+        rows |= {f"readout_{n}": n for n in self.readouts}
+        for z in self.elements:
+            rows["array"] = f"{z}[k]"
+        if self.real and d.maybe(0.1) and not d.units:
+            rows["series"] = self.series(self.real[0])
         if self.unread:
             rows["shown_" + self.shown[0]] = self.shown[0]
         if states and (not rows or d.maybe(0.5)):
@@ -315,9 +340,8 @@ class Neurons:
     def finish(self) -> None:
         d, r = self.d, self.rng
         if d.maybe(0.3) and (self.real or self.complex):
-            d.keys["method"] = r.choice(
-                ["euler", "euler", "auto", "exp_euler"] if not self.complex else ["euler", "auto"]
-            )
+            d.keys["method"] = r.choice(["euler", "heun", "rk4", "auto", "exp_euler", "bilinear"])
         d.keys |= {"about": "Drawn at random."} if d.maybe(0.3) else {}
-        if d.parameters and d.maybe(0.3):
-            d.keys["checks"] = f"['{next(iter(d.parameters))} < 1e6']" if not d.units else "['dt > 0 ms']"
+        plain = [n for n, text in d.parameters.items() if "per: [" not in text and "complex" not in text]
+        if plain and d.maybe(0.3):
+            d.keys["checks"] = f"['{plain[0]} < 1e6']" if not d.units else "['dt > 0 ms']"

@@ -103,7 +103,20 @@ class Reference(Expressions):
         """x[t]: after flow or map, impulses and late resets."""
         if key[0] in self.flows:
             return self.memo(("[t]", key), lambda: self.late(key, self.flow()[key]))
-        return self.memo(("[t]", key), lambda: self.late(key, self.map(key)))
+        return self.memo(("[t]", key), lambda: self.late(key, self.moving(key, self.map(key), self.left[key])))
+
+    def moving(self, key: Key, new: Tensor, rest: Tensor) -> Tensor:
+        """`new`, or `rest` where a refractory time holds this state."""
+        for e in self.events.values():
+            if e.refractory and key[0] in e.refractory.hold:
+                for passed in self.silenced(e, (e.name, key[1] if e.axes else ())):
+                    new = torch.where(passed.detach() != 0, rest.to(new.dtype), new)
+        return new
+
+    def silenced(self, e: EventDecl, key: Key) -> list[Tensor]:
+        """The event in the last ceil(duration/dt) steps."""
+        steps = ceil(float(self.ev(e.refractory.duration, None, {})) / self.seconds - 1e-6) if e.refractory else 0
+        return self.past.get(key, [])[-steps:] if steps else []
 
     def map(self, key: Key) -> Tensor:
         value = self.ev(self.maps[key[0]].rhs, None, dict(zip(self.axes_of(key[0]), key[1], strict=True)))
@@ -155,10 +168,8 @@ class Reference(Expressions):
     def fired(self, key: Key) -> Tensor:
         e = self.events[key[0]]
         value = self.test(e, e.when, dict(zip(e.axes, key[1], strict=True)))
-        if e.refractory:
-            steps = ceil(float(self.ev(e.refractory.duration, None, {})) / self.seconds - 1e-6)
-            rest = self.past.get(key, [])[-steps:] if steps else []
-            value = value * torch.stack([1 - r.detach() for r in rest]).prod(0) if rest else value
+        for passed in self.silenced(e, key):
+            value = torch.where(passed.detach() != 0, torch.zeros_like(value), value)
         return value
 
     def test(self, e: EventDecl, c: Any, at: dict[str, int]) -> Tensor:
@@ -214,23 +225,23 @@ class Reference(Expressions):
                 rows[name, at] = x[name + "'", at]
             else:
                 rows[name, at] = self.wide(self.ev(e.rhs, x, dict(zip(e.axes, at, strict=True))))
-        return rows
+        return {k: self.moving(k, r, torch.zeros_like(r)) for k, r in rows.items()}
 
     def kicked(self, x: dict[Key, Tensor], at: str) -> dict[Key, Tensor]:
         """x with coefficient*I[t] added; the coefficients are taken before."""
         moved = dict(x)
         for i in self.inputs.values():
             if i.kind != "current" and i.at == at:
+                self.part = 0.0 if at == "start" else 1.0
                 off, on = self.rates(x, list(x)), self.rates(x, list(x), i.name)
                 moved = {k: v + (on[k] - off[k]) for k, v in moved.items()}
         return moved
 
     def moved(self, x: dict[Key, Tensor]) -> dict[Key, Tensor]:
         new = dict(x)
-        for states, method in self.methods:
-            keys = self.keys(states)
-            name = method.partition("(")[0]
-            new |= getattr(self, f"by_{name}")(x, keys)
+        for keys, method in self.methods:
+            self.part = 0.0
+            new |= getattr(self, "by_" + method.partition("(")[0])(x, list(keys))
         return new
 
     def affine(self, x: dict[Key, Tensor], keys: list[Key]) -> tuple[Tensor, Tensor]:
@@ -243,22 +254,32 @@ class Reference(Expressions):
             columns.append(torch.stack([at[j] - u[j] for j in keys], -1))
         return torch.stack(columns, -1), torch.stack([u[k] for k in keys], -1)
 
+    def driven(self, x: dict[Key, Tensor], keys: list[Key]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A, u at the start and at the end of the step (inputs may be held linearly), and x, as arrays."""
+        A, first = self.affine(x, keys)
+        self.part = 1.0
+        last = self.affine(x, keys)[1]
+        self.part = 0.0
+        kind = torch.promote_types(A.dtype, torch.promote_types(first.dtype, x[keys[0]].dtype))
+        return A.to(kind), first.to(kind), last.to(kind), torch.stack([x[k] for k in keys], -1).to(kind)
+
     def by_exact(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
-        A, u = self.affine(x, keys)
-        n = len(keys)
-        top = torch.cat([A, u[..., None].to(A.dtype)], -1) * self.seconds
-        E = torch.linalg.matrix_exp(torch.cat([top, torch.zeros_like(top[..., :1, :])], -2))
-        start = torch.stack([x[k] for k in keys], -1).to(E.dtype)
-        end = (E[..., :n, :n] @ start[..., None])[..., 0] + E[..., :n, n]
+        """x' = A x + u + (w - u) s, s' = 1/h, as one exponential."""
+        A, u, w, start = self.driven(x, keys)
+        n, h = len(keys), self.seconds
+        top = torch.cat([A * h, (w - u)[..., None] * h, u[..., None] * h], -1)
+        ramp = top.new_zeros(*top.shape[:-2], 2, n + 2)
+        ramp[..., 0, n + 1] = 1
+        E = torch.linalg.matrix_exp(torch.cat([top, ramp], -2))
+        end = (E[..., :n, :n] @ start[..., None])[..., 0] + E[..., :n, n + 1]
         return {k: end[..., j].to(x[k].dtype) for j, k in enumerate(keys)}
 
     def by_bilinear(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
-        A, u = self.affine(x, keys)
+        A, u, w, start = self.driven(x, keys)
         half, one = A * (self.seconds / 2), torch.eye(len(keys), dtype=A.dtype)
-        start = torch.stack([x[k] for k in keys], -1).to(A.dtype)[..., None]
-        right = (one + half) @ start + self.seconds * u[..., None].to(A.dtype)
+        right = (one + half) @ start[..., None] + self.seconds * ((u + w) / 2)[..., None]
         end = torch.linalg.solve(one - half, right)[..., 0]
-        return {k: end[..., j] for j, k in enumerate(keys)}
+        return {k: end[..., j].to(x[k].dtype) for j, k in enumerate(keys)}
 
     def by_exp_euler(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
         return {k: v for key in keys for k, v in self.by_exact(x, [key]).items()}
@@ -275,13 +296,14 @@ class Reference(Expressions):
 
     def by_heun(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
         h, a = self.seconds, self.rates(x, keys)
+        self.part = 1.0
         b = self.rates(x | {k: x[k] + h * a[k] for k in keys}, keys)
         return {k: x[k] + h / 2 * (a[k] + b[k]) for k in keys}
 
     def by_rk4(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
         h, rows = self.seconds, [self.rates(x, keys)]
-        for c in (0.5, 0.5, 1.0):
-            rows.append(self.rates(x | {k: x[k] + c * h * rows[-1][k] for k in keys}, keys))
+        for self.part in (0.5, 0.5, 1.0):
+            rows.append(self.rates(x | {k: x[k] + self.part * h * rows[-1][k] for k in keys}, keys))
         a, b, c, d = rows
         return {k: x[k] + h / 6 * (a[k] + 2 * b[k] + 2 * c[k] + d[k]) for k in keys}
 

@@ -102,10 +102,18 @@ def initial(case: Case) -> dict[str, np.ndarray]:
 def reference_run(case: Case, inputs: Mapping[str, np.ndarray]) -> tuple[Reference, dict[str, torch.Tensor]]:
     """The second implementation on these inputs, with leaves for gradients."""
     values = {n: torch.as_tensor(v).requires_grad_() for n, v in initial(case).items()}
-    methods = tuple((u.states, u.method) for u in case.neuron.discretize(case.dt).updates)
+    updates = case.neuron.discretize(case.dt).updates
+    methods = tuple((tuple(key_of(s) for s in u.states), u.method) for u in updates)
     reference = Reference(case.neuron.spec, case.dt, values, case.size, methods)
     reference.leaves = {n: torch.as_tensor(x).requires_grad_() for n, x in inputs.items()}
     return reference, reference.run(reference.leaves)
+
+
+def key_of(name: str) -> tuple[str, tuple[int, ...]]:
+    """`z__0_1'` as ("z'", (0, 1))."""
+    bare, primes = name.rstrip("'"), name.count("'")
+    head, _, index = bare.partition("__")
+    return head + "'" * primes, tuple(map(int, index.split("_"))) if index else ()
 
 
 # stages

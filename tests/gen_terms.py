@@ -7,7 +7,7 @@ from random import Random
 
 #: names that some target might trip over, and plain ones
 NAMES = (
-    "v", "w", "u", "x", "y", "z", "q", "a", "b", "c", "g", "h", "k", "n", "p", "r", "I", "E", "S", "N", "J", "gamma",
+    "v", "w", "u", "x", "y", "z", "q", "a", "b", "c", "g", "h", "n", "p", "r", "I", "E", "S", "N", "J", "gamma",
     "beta", "lambda", "class", "float", "double", "self", "re", "im", "out", "tau", "torch", "np", "main", "x1",
     "v_2", "register", "exp1", "y0", "state", "carry", "step1", "const", "M_PI", "jnp", "jax", "lax", "res", "e",
     "c_v", "theta", "None", "lanes", "steps", "F", "o", "spike_",
