@@ -211,7 +211,7 @@ class Expressions:
 
     def call_delay(self, node: Call, running: Any, at: dict[str, Any]) -> Tensor:
         """x as it was, to the nearest step; a delayed impulse stays an impulse."""
-        ref, lag = node.args[0], round(float(self.ev(node.args[1], None, at)) / self.seconds)
+        ref, lag = node.args[0], round(float(self.ev(node.args[1], None, at).detach()) / self.seconds)
         if lag == 0:
             return self.read(ref, running, at, False)
         silent = running is not None and ref.name in self.inputs and self.inputs[ref.name].kind != "current"

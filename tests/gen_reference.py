@@ -263,9 +263,10 @@ class Reference(Expressions):
         kind = torch.promote_types(A.dtype, torch.promote_types(first.dtype, x[keys[0]].dtype))
         return A.to(kind), first.to(kind), last.to(kind), torch.stack([x[k] for k in keys], -1).to(kind)
 
-    def by_exact(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
+    def by_exact(self, x: dict[Key, Tensor], keys: list[Key], held: bool = False) -> dict[Key, Tensor]:
         """x' = A x + u + (w - u) s, s' = 1/h, as one exponential."""
         A, u, w, start = self.driven(x, keys)
+        w = u if held else w
         n, h = len(keys), self.seconds
         top = torch.cat([A * h, (w - u)[..., None] * h, u[..., None] * h], -1)
         ramp = top.new_zeros(*top.shape[:-2], 2, n + 2)
@@ -282,7 +283,7 @@ class Reference(Expressions):
         return {k: end[..., j].to(x[k].dtype) for j, k in enumerate(keys)}
 
     def by_exp_euler(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
-        return {k: v for key in keys for k, v in self.by_exact(x, [key]).items()}
+        return {k: v for key in keys for k, v in self.by_exact(x, [key], held=True).items()}
 
     def by_euler(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
         slopes = self.rates(x, keys)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from oracles import Found, cotangents, neuron, scatter
+from oracles import Found, cotangents, neuron, scatter, whole
 
 jax.config.update("jax_enable_x64", True)
 KEY = jax.random.key(0)
@@ -55,7 +55,7 @@ def by_jax(layer: Any, x: Mapping[str, torch.Tensor], carry: Any = None, **call:
     """Run the layer and pull the cotangents of `oracles` back; gradients of parameters are those of stored numbers."""
     inputs = {n: as_jax(v) for n, v in x.items()}
     steps, batch = next(iter(x.values())).shape[:2]
-    g_out, g_end = ({n: as_jax(g) for n, g in group.items()} for group in cotangents(layer, steps, batch))
+    g_out, g_end = ({n: as_jax(g) for n, g in whole(group).items()} for group in cotangents(layer, steps, batch))
 
     def loss(layer: Any, inputs: Any, carry: Any) -> Any:
         out, after = layer(given(inputs), carry, **call)

@@ -114,3 +114,11 @@ def test_a_removable_quotient_of_a_function(text: str) -> None:
     out = next(v for k, v in neuron.simulate(x).items() if k != "v")
     assert np.isfinite(out).all()
     assert abs(abs(out[0, 0, 0]) - 1) < 1e-12
+
+
+def test_the_slope_of_abs_at_zero_in_jax() -> None:
+    """0, as everywhere else; jnp.abs says 1."""
+    jax = pytest.importorskip("jax")
+    layer = made("dt: 1\nequations: v[t] = I + abs(s[t-1])\nspike: v > 50\noutputs: v\n").jax(1, key=jax.random.key(0))
+    g = jax.grad(lambda x: layer(x)[0][1].sum())(jax.numpy.ones((2, 1, 1)))
+    assert not g[0].any()

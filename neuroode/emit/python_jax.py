@@ -10,7 +10,7 @@ from neuroode.program.types import EventSlot, Program
 UNARY = {
     "exp": "jnp.exp", "expm1": "jnp.expm1", "log": "jnp.log", "log1p": "jnp.log1p", "sqrt": "jnp.sqrt",
     "sin": "jnp.sin", "cos": "jnp.cos", "tan": "jnp.tan", "sinh": "jnp.sinh", "cosh": "jnp.cosh",
-    "tanh": "jnp.tanh", "sigmoid": "jax.nn.sigmoid", "erf": "jax.scipy.special.erf", "abs": "jnp.abs",
+    "tanh": "jnp.tanh", "sigmoid": "jax.nn.sigmoid", "erf": "jax.scipy.special.erf",
     "sign": "jnp.sign", "floor": "jnp.floor", "ceil": "jnp.ceil", "round": "jnp.round",
 }  # fmt: skip
 
@@ -94,8 +94,9 @@ OTHERS = {
     "atan2": lambda value, t: f"arctan2({t[0]}, {t[1]})",
     "gt": _compare(">"),
     "ge": _compare(">="),
-    "min": lambda value, t: f"jnp.where({t[1]} > {t[0]}, {t[0]}, {t[1]})",
-    "max": lambda value, t: f"jnp.where({t[0]} > {t[1]}, {t[0]}, {t[1]})",
+    "abs": lambda value, t: f"{t[0]} * jnp.sign({t[0]})",  # jnp.abs has the slope 1 at 0
+    "min": lambda value, t: f"jnp.where(({t[1]} > {t[0]}) | jnp.isnan({t[0]}), {t[0]}, {t[1]})",
+    "max": lambda value, t: f"jnp.where(({t[0]} > {t[1]}) | jnp.isnan({t[0]}), {t[0]}, {t[1]})",
     "where": lambda value, t: f"jnp.where({t[0]} != 0, {t[1]}, {t[2]})",
     "reset": lambda value, t: f"reset({', '.join(t)})",
     "detach": lambda value, t: f"jax.lax.stop_gradient({t[0]})",
