@@ -76,7 +76,7 @@ def summary(outcome: Outcome) -> str:
             for r in results
         ),
         f"together {sum(r.seconds for r in results):.1f} s of training, {outcome.wall:.1f} s on the clock",
-        f"report: {outcome.plan.out}",
+        f"report: {outcome.plan.out}/report.html",
     ]
     if settings.require is not None:
         lines.append(_verdict(outcome, settings.require))

@@ -103,13 +103,13 @@ def _bar(figures: Numbers) -> str:
 
 
 def _seeds(figures: Numbers) -> str:
-    head = ("seed", f"test {figures['score']['name']} (%)", "test loss", "picked epoch", "validation (%)")
-    head += ("firing (%)", "training (s)", "updates left out")
+    head = ["seed", f"test {figures['score']['name']} (%)", "test loss", "picked epoch", "validation (%)"]
+    head += ["firing (%)", "training (s)", "updates left out"]
     rows = [_seed(seed) for seed in figures["seeds"]]
     score = figures["score"]
     spread = "" if score["spread"] is None else f" ± {score['spread']:.2f}"
-    foot = ("mean" + (" ± standard deviation" if spread else ""), f"{score['mean']:.2f}{spread}")
-    foot += ("",) * 4 + (f"{figures['seconds']['training']:.1f} together", "")
+    foot = ["mean" + (" ± standard deviation" if spread else ""), f"{score['mean']:.2f}{spread}"]
+    foot += [""] * 4 + [f"{figures['seconds']['training']:.1f} together", ""]
     return f"{_scrolled('all seeds')}{_table(head, rows, foot)}</div>\n"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from neuroode.train import tasks
-from neuroode.train.loop_torch import Run
+from neuroode.train._extra import need
 from neuroode.train.plan import Plan, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
@@ -17,8 +17,15 @@ PARALLEL_WORK = 2**21  # neuron steps of a batch: on a busy machine, threads tha
 
 
 def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
-    """Train one seed; the caller's random numbers and threads stay as they are."""
+    """Train one seed; the caller's random numbers and threads stay as they are.
+
+    Raises:
+        RunError: pytorch-lightning is not installed, or as `Run.train`.
+    """
     from neuroode.neuron import load
+
+    need("pytorch_lightning", "training")
+    from neuroode.train.loop_torch import Run
 
     neuron, settings = prepare(plan)
     task = tasks.load(plan.task, plan.data, seed)

@@ -21,7 +21,7 @@ def test_a_run_ends_with_its_figures(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = out.splitlines()
     assert lines[0].startswith("digits, brf: 8 neurons, ")
     assert [line.split(":")[0] for line in lines[1:3]] == ["seed 0", "seed 1"]
-    assert lines[-1] == f"report: {tmp_path}"
+    assert lines[-1] == f"report: {tmp_path}/report.html"
     assert "seed 1  epoch   1/1" in err
     assert json.loads((tmp_path / "report.json").read_text())["task"] == "digits"
     assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == ["seed0.ckpt", "seed1.ckpt"]
