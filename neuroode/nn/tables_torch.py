@@ -42,9 +42,10 @@ def _steps(layer: Any, given: Sequence, steps: int, first: Tensor | None) -> Ten
         return slice(0, steps)
     begin = first.detach().reshape(given.batch, -1)[:, 0].long()
     valid = torch.full_like(begin, steps) if given.lengths is None else given.lengths
-    check_horizon(spec, int((begin + valid).max()))
-    if bool((begin == begin[0]).all()) and given.lengths is None:
-        return slice(int(begin[0]), int(begin[0]) + steps)
+    if not torch.compiler.is_compiling():  # a trace knows no numbers
+        check_horizon(spec, int((begin + valid).max()))
+        if bool((begin == begin[0]).all()) and given.lengths is None:
+            return slice(int(begin[0]), int(begin[0]) + steps)
     now = begin + torch.arange(steps, device=begin.device)[:, None]
     return now.clamp_max(spec.horizon - 1)  # steps after a sample's end read nothing that counts
 
