@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -60,13 +60,6 @@ class Constants:
         return table.bounds(self.spec, p, lambda q: self.values[q.name], self.dt if dt is None else dt)
 
 
-def refuse_over_axes(parameters: Iterable[ParameterDecl]) -> None:
-    """Raise Unsupported for trained parameters whose domain concerns a row or a matrix."""
-    for p in parameters:
-        if kind_over_axes(p):
-            raise Unsupported(f"parameter '{p.name}': the domain {p.domain} is not available in jax yet")
-
-
 class Parameters(eqx.Module):
     """`raw[NAME]`: the stored number of each trained parameter, complex ones as (..., 2), in the layer's dtype.
 
@@ -92,7 +85,6 @@ class Parameters(eqx.Module):
         base = numbers.in_base(spec, dict(values) | {"dt": np.asarray(dt)})
         fixed = {p.name: np.asarray(values[p.name]).astype(_kind(p, dtype)) for p in spec.parameters if not p.trainable}
         rows = {p.name: p for p in spec.parameters if p.trainable}
-        refuse_over_axes(rows.values())
         raw = {n: _stored(p, values[n], base, dtype) for n, p in rows.items() if n not in (keep or {})}
         return cls(dict(keep or {}) | raw, Constants(spec, size, dtype, dt, fixed))
 
@@ -215,7 +207,8 @@ def _stored(p: ParameterDecl, value: Any, base: Mapping[str, Any], dtype: Any) -
         raw = np.asarray(transforms.inverse(np, p, wanted, bounds))
         found = transforms.forward(np, p, raw, bounds)
         span = bounds[1] - bounds[0]
-        missed = ~(np.abs(found - wanted) <= 1e-6 * (span if np.isfinite(span) else np.abs(wanted)))
+        size = np.abs(wanted).max(initial=0.0) if kind_over_axes(p) else np.abs(wanted)
+        missed = ~(np.abs(found - wanted) <= 1e-6 * (span if np.isfinite(span) else size))
         if missed.any() or not np.isfinite(raw).all():
             worst = wanted[missed | ~np.isfinite(raw)].flat[0]
             what = f"parameter '{p.name}': its transform {numbers.transform_name(p)} does not reach {worst:g}"

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from neuroode.nn import domains
+from neuroode.program.domains import kind_over_axes
 from neuroode.program.values import transform_name as name_of
 from neuroode.solvers.on_numpy.transforms import FORWARD, INVERSE
 from neuroode.spec.types import ParameterDecl
@@ -16,16 +18,22 @@ TINY = float(np.finfo(np.float32).tiny)  # keeps the bound of `positive` open
 
 def forward(xp: Any, p: ParameterDecl, raw: Any, bounds: Bounds) -> Any:
     """Stored -> constrained."""
+    if kind_over_axes(p):
+        return domains.forward(xp, p, raw)
     return FORWARD[name_of(p)](xp, raw, *bounds)
 
 
 def inverse(xp: Any, p: ParameterDecl, value: Any, bounds: Bounds) -> Any:
     """Constrained -> stored."""
+    if kind_over_axes(p):
+        return domains.inverse(xp, p, value)
     return INVERSE[name_of(p)](xp, value, *bounds)
 
 
 def project(xp: Any, p: ParameterDecl, raw: Any, bounds: Bounds) -> Any:
     """Stored numbers whose image leaves the domain, moved to its bound; needed where the map is not onto it."""
+    if kind_over_axes(p):
+        return domains.project(xp, p, raw)
     if name_of(p) in ("sigmoid", "tanh"):
         return raw
     low, high = bounds
