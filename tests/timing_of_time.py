@@ -75,3 +75,28 @@ def a_neuron_without_inputs_runs_by_itself() -> Iterator[Row]:
         s = float(h > 1)
         v = 0.3 if s else h
         yield {"v": v, "q": q, "s": s}
+
+
+@case(
+    """
+equations: |
+  dv/dt = (-v + I + 0.1*w[t-1])/4
+  w[t] = 0.5*w[t-1] + after(v) + a
+  r[t] = after(w) - after(v)
+events:
+  a: {when: v > 0.3, reset: "v -= 0.4; w *= 0.5"}
+  b: {when: w > 0.5, reset: "w -= r[t-1]", reset_gradient: detached}
+outputs: {r: r, w: after(w)}
+"""
+)
+def maps_and_outputs_read_what_resets_left() -> Iterator[Row]:
+    v = w = r = 0.0
+    for x in X:
+        h = A * v + G * (x + 0.1 * w)
+        a = float(h > 0.3)
+        v = h - 0.4 * a
+        k = 0.5 * w + v + a
+        b = float(k > 0.5)
+        w = k * (0.5 if a else 1) - r * b
+        r = w - v
+        yield {"v": v, "w": w, "r": r, "a": a, "b": b}
