@@ -103,7 +103,7 @@ def test_a_step_must_be_a_positive_number(dt: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "dv/dt = -v + gamma(v)*I", "v[t] = v[t-1]^I*1i : complex", "D^0.5 v = -v + I",
+        "dv/dt = -v + gamma(v)*I", "D^0.5 v = -v + I",
     ],
 )  # fmt: skip
 def test_what_is_not_lowered_is_refused_with_a_type(text: str) -> None:
