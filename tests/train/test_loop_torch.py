@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import torch
 
 import neuroode as no
 from neuroode._errors import NeuroodeError, RunError, Unsupported
-from neuroode.train import Settings
+from neuroode.train import Plan, Settings
 from neuroode.train.data_torch import Batches, Data
 from neuroode.train.loop_torch import Run
 from neuroode.train.network_torch import Network
 from neuroode.train.options import recommended
 from neuroode.train.results import Epoch, SeedResult, pick
 from neuroode.train.tasks import Task
+from neuroode.train.worker_torch import train_seed
 
 SMALL = replace(recommended("digits", "brf"), size=12, epochs=3)
 
@@ -145,6 +147,12 @@ def test_no_epochs_only_evaluate(few: Task) -> None:
     result = run(few, replace(SMALL, epochs=0)).train(silent)
     assert [e.epoch for e in result.epochs] == [0]
     assert all(np.array_equal(t.start, t.end) for t in result.trained)
+
+
+def test_a_missing_trainer_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
+    with pytest.raises(RunError, match=r"training needs the package 'pytorch_lightning'\nhint: pip install 'neuroode"):
+        train_seed(Plan(task="digits", neuron="brf"), quiet=True, seed=0)
 
 
 def test_the_trainer_is_silent(few: Task, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
