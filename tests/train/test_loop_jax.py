@@ -131,10 +131,14 @@ def test_an_update_with_an_overflowing_gradient_is_left_out(few: Task) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(broken), strict=True))
 
 
+def test_an_unknown_backend_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--neuron", "brf", "--backend", "none"]) == 2
+    assert "one of torch, jax" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "report"
     options = ["--epochs", "0", "--size", "4", "--out", str(folder), "--backend", "jax"]
     assert main(["train", "digits", "--neuron", "brf", *options]) == 0
     assert "test accuracy" in capsys.readouterr().out
-    assert main(["train", "digits", "--neuron", "brf", "--backend", "none"]) == 2
-    assert "one of torch, jax" in capsys.readouterr().err
