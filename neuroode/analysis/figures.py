@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from neuroode.analysis.response import Peak, StateSpace, peak
 
 Array = np.ndarray
+MAX_CHANNELS = 64
 INSIDE = 1 + 1e-12  # a multiplier on the unit circle, up to rounding
 
 
@@ -104,7 +105,7 @@ class Figures:
     step: StateSpace | None
 
     def channels(self) -> list[Channel]:
-        """Every channel that is not silent."""
+        """Every channel that is not silent, up to 64."""
         if self.step is None:
             return []
         found = []
@@ -113,6 +114,8 @@ class Figures:
                 one = self.step.channel(row, name)
                 if np.abs(one.at(np.array([0.1, 1.0]) / self.dt)).max() > 0:
                     flow = self.flow.channel(row, name) if self.flow and row in self.flow.rows else None
+                    if len(found) == MAX_CHANNELS:
+                        return found
                     found.append(Channel(name, row, peak(flow) if flow else None, peak(one)))
         return found
 

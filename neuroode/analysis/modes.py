@@ -18,6 +18,7 @@ from neuroode.analysis.types import Block, Fact, Report
 from neuroode.system.types import OdeSystem
 
 MAX_STATES = 3
+MAX_BLOCKS = 12  # that are written out in symbols
 S = sp.Symbol("s")  # of the Laplace transform; a neuron's own s is never printed beside it
 
 
@@ -43,13 +44,20 @@ def readable(A: sp.Matrix, system: OdeSystem) -> tuple[sp.Matrix, str]:
 
 def mode_facts(report: Report) -> Iterator[Fact]:
     """What is known of every linear block, in symbols."""
-    for block in report.blocks:
-        if block.A is None or block.drive is None:
-            continue
+    linear = [b for b in report.blocks if b.A is not None and b.drive is not None]
+    for block in linear[:MAX_BLOCKS]:
+        assert block.A is not None
         A, form = readable(block.A, report.system)
         yield from _mode_facts(report.system, block, A.subs(assumed(report.system)), form)
         yield from _rest_facts(report.system, block)
         yield from _transfer_facts(report.system, block)
+    yield from further(len(linear))
+
+
+def further(linear: int) -> list[Fact]:
+    """What stands in the place of symbols beyond the budget."""
+    count = linear - MAX_BLOCKS
+    return [Fact("in numbers only", f"{count} further sets of states", "proved")] if count > 0 else []
 
 
 def _mode_facts(system: OdeSystem, block: Block, A: sp.Matrix, form: str) -> Iterator[Fact]:

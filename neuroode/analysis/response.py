@@ -36,14 +36,27 @@ class StateSpace:
             return self.C @ _solve(left, self.B) + self.D
 
     def channel(self, row: str, name: str) -> StateSpace:
-        """One row and one input."""
+        """One row and one input, with the states that lie between them."""
         i, j = self.rows.index(row), self.inputs.index(name)
-        C, D = self.C[i : i + 1], self.D[i : i + 1, j : j + 1]
-        return replace(self, B=self.B[:, j : j + 1], C=C, D=D, rows=(row,), inputs=(name,))
+        reads = self.A != 0
+        between = _reached(reads, self.B[:, j] != 0) & _reached(reads.T, self.C[i] != 0)
+        at = np.flatnonzero(between)
+        return replace(
+            self, A=self.A[np.ix_(at, at)], B=self.B[at, j : j + 1], C=self.C[i : i + 1, at],
+            D=self.D[i : i + 1, j : j + 1], rows=(row,), inputs=(name,),
+        )  # fmt: skip
 
     @property
     def eigenvalues(self) -> Array:
         return np.linalg.eigvals(self.A)
+
+
+def _reached(reads: Array, start: Array) -> Array:
+    """All that follows from some states, one edge after the other."""
+    found = start.copy()
+    while (more := found | reads[:, found].any(axis=1)).sum() > found.sum():
+        found = more
+    return found
 
 
 def _solve(left: Array, right: Array) -> Array:

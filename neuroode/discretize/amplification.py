@@ -9,6 +9,7 @@ from sympy.utilities.iterables import strongly_connected_components
 
 from neuroode.analysis.boundary import Amplification, Boundary, boundaries
 from neuroode.analysis.linearity import running
+from neuroode.analysis.modes import MAX_BLOCKS
 from neuroode.analysis.region import StabilityFunction
 from neuroode.analysis.report import analyse
 from neuroode.analysis.symbols import HELD
@@ -22,8 +23,8 @@ FUNCTIONS_OF_A = ("exact", "euler", "heun", "rk4", "bilinear")  # one step multi
 
 
 def step_boundaries(d: Discretization) -> tuple[Boundary, ...]:
-    """The divergence boundaries of every block of a discretization, maps included."""
-    return tuple(b for block in amplifications(d) for b in boundaries(d.report.system, block))
+    """The divergence boundaries of the first blocks of a discretization, maps included."""
+    return tuple(b for block in amplifications(d)[:MAX_BLOCKS] for b in boundaries(d.report.system, block))
 
 
 def amplifications(d: Discretization) -> tuple[Amplification, ...]:

@@ -263,3 +263,15 @@ def test_eigenvalues_are_numpy_s() -> None:
         assert np.abs(wanted - m.eigenvalue[0]).min() <= 1e-12
         assert abs(np.exp(0.1 * m.eigenvalue[0]) - m.multiplier[0]) <= 1e-12
     assert len(figures.modes) == 2  # a real one and a pair
+
+
+def test_many_elements_stay_within_a_budget() -> None:
+    """16 resonators: 12 in symbols, all in numbers; a channel alone answers as the whole system does."""
+    report = no.load("drf").with_axes({"k": 16}).analyse()
+    assert "4 further sets of states: in numbers only" in str(report)
+    assert len(report.boundaries) == 12
+    assert len(report.figures.modes) == 16
+    step, w = report.figures.step, np.array([0.01, 0.1, 1.0])
+    assert len(step.channel("z__5", "I").A) == 2
+    whole = step.at(w)[:, step.rows.index("z__5"), 0]
+    assert distance(step.channel("z__5", "I").at(w)[:, 0, 0], whole) <= 1e-12
