@@ -141,6 +141,8 @@ class Neuron:
         if dt is not None or self.spec.dt is not None:
             self.step_length(dt)
         here = self._at_step(dt)
+        if method is not None and not isinstance(method, str | Mapping):
+            raise Unsupported(f"method is {method!r}", hint="write its name, or a mapping from states to names")
         chosen = tuple(sorted(method.items())) if isinstance(method, Mapping) else method
         return stored_program(here.spec, (chosen, schedule), lambda: here._lowered(method, schedule))
 
@@ -194,6 +196,7 @@ class Neuron:
         seed: int = 0,
         axes: Mapping[str, int] | None = None,
         operators: Mapping[str, Any] | None = None,
+        check_finite: bool = False,
     ) -> dict[str, np.ndarray]:
         """Run in numpy float64 by the reference interpreter.
 
@@ -204,6 +207,7 @@ class Neuron:
             seed: of random inits.
             axes: sizes of axes that replace the declared ones.
             operators: functions of (B, *size*) of the external operators; (N, N) matrices of dense ones, else drawn.
+            check_finite: raise with the first step, lane and state where a number is not finite.
 
         Returns:
             name -> (T, B, *size*, *axes*): states after each step, events, definitions, outputs.
@@ -211,6 +215,7 @@ class Neuron:
         Raises:
             RunError: inputs that are not numbers of that shape.
         """
+        from neuroode.program.finite import require_finite
         from neuroode.program.interpret import run
         from neuroode.program.operators import functions
         from neuroode.program.pack import groups, packed_by_name, unpacked
@@ -220,7 +225,7 @@ class Neuron:
             other = self.with_axes(axes)
             return other.simulate(
                 x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed,
-                operators=operators,
+                operators=operators, check_finite=check_finite,
             )  # fmt: skip
         program = self.program(dt, method=method)
         declared = [n for n in program.inputs if n not in program.tables]
@@ -245,7 +250,10 @@ class Neuron:
         inputs |= tables(self.spec, start, shape[2:], shape[0])
         calls = functions(program, operators or {}, shape[2:], rng)
         trace = run(program, values, inputs, operators=calls).trace
-        return packed_by_name(joined(trace), partial(np.stack, axis=-1))
+        rows = packed_by_name(joined(trace), partial(np.stack, axis=-1))
+        if check_finite:
+            require_finite(self.spec.name, rows)
+        return rows
 
     def _clocked(self, program: Program, x: Any, steps: Any, batch: Any, size: Any) -> Any:
         """The inputs of a call; of a neuron without any, zeros that nothing reads."""
@@ -335,6 +343,8 @@ class Neuron:
 
 def _sequence(group: Group, x: Any) -> np.ndarray:
     """One input, (T, B, *size*, *axes*)."""
+    if np.iscomplexobj(x):
+        raise RunError(f"input '{group.name}' is complex, inputs are real", hint="pass its real part")
     try:
         found = np.asarray(x, float)
     except (TypeError, ValueError) as error:

@@ -63,6 +63,8 @@ def _checked(layer: Any, group: Group, x: Any) -> Tensor:
     like, name, size = layer._like, group.name, (*layer.size, *group.shape)
     if not isinstance(x, Tensor):
         raise RunError(f"input '{name}' is a {type(x).__name__}, not a torch tensor")
+    if x.layout != torch.strided:
+        raise RunError(f"input '{name}' is sparse, expected a dense tensor", hint="write x.to_dense()")
     check_shape(name, x.shape, size)
     if x.device != like.device:
         raise RunError(f"input '{name}' is on {x.device}, the layer on {like.device}")

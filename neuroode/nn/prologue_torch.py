@@ -84,7 +84,8 @@ def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]
         if p.type != "complex" and p.trainable:
             kind = transform_name(p)
             bounds = parameters.bounds(p) if kind in ("sigmoid", "tanh") else (0.0, 0.0)
-            raw, slopes[p.name] = TRANSFORMS[kind](raw, bounds)
+            with np.errstate(all="ignore"):  # a number that is not finite goes through, as it does in torch
+                raw, slopes[p.name] = TRANSFORMS[kind](raw, bounds)
         parts = {".re": raw[..., 0], ".im": raw[..., 1]} if p.type == "complex" else {"": raw}
         for suffix, part in parts.items():
             for name, row in element_values(p, parameters.sizes, part).items():
