@@ -108,7 +108,7 @@ class Figures:
         """Every channel that is not silent, up to 64."""
         if self.step is None:
             return []
-        found = []
+        found: list[Channel] = []
         for name in self.step.inputs:
             for row in self.step.rows:
                 one = self.step.channel(row, name)
