@@ -27,10 +27,10 @@ demo: $(STAMP)
 	$(BIN)/neuroode train smnist --neuron brf --backend $(BACKEND) --seeds 0,1,2 --jobs 2 --out report
 
 test: $(STAMP)
-	$(BIN)/pytest -q -m 'not slow'
+	$(BIN)/pytest -q -n auto -m 'not slow'
 
 test-slow: $(STAMP)
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n auto -m slow
 
 bench: $(STAMP)
 	$(BIN)/python -m neuroode.bench $(if $(QUICK),--quick,--out docs/benchmarks.md)

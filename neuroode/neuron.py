@@ -343,12 +343,14 @@ class Neuron:
 
 def _sequence(group: Group, x: Any) -> np.ndarray:
     """One input, (T, B, *size*, *axes*)."""
-    if np.iscomplexobj(x):
-        raise RunError(f"input '{group.name}' is complex, inputs are real", hint="pass its real part")
     try:
-        found = np.asarray(x, float)
+        found = np.asarray(x)
+        if not np.iscomplexobj(found):
+            found = found.astype(float)
     except (TypeError, ValueError) as error:
         raise RunError(f"input '{group.name}' is not made of numbers") from error
+    if np.iscomplexobj(found):
+        raise RunError(f"input '{group.name}' is complex, inputs are real", hint="pass its real part")
     if found.ndim < 2 + len(group.shape) or found.shape[found.ndim - len(group.shape) :] != group.shape:
         wanted = ", ".join(["T", "B", "*size*", *map(str, group.shape)])
         raise RunError(f"input '{group.name}' has shape {found.shape}, expected ({wanted})")

@@ -10,7 +10,6 @@ import math
 import torch
 
 TERMS = 24  # of a Taylor series inside |z| <= 2: the rest is below 2^24/24! = 3e-17
-SWEEPS = 6  # of balancing a matrix
 TERMS_1 = 18  # inside |z| <= 1: below 1/20! = 4e-19
 
 
@@ -121,32 +120,14 @@ def _edd_series(x: list[torch.Tensor]) -> torch.Tensor:
 def expm(n: int, *entries: torch.Tensor) -> torch.Tensor:
     """exp of n x n matrices given entry by entry, row by row; shape (..., n, n).
 
-    Rows and columns are balanced by powers of two first: the exponential and its slopes are exact relative to the
-    largest entry, which says nothing about the small ones where units differ. A single small matrix takes a less exact
-    path in torch than a batch, so it is computed as a batch of two.
+    A single small matrix takes a less exact path in torch than a batch, so it is computed as a batch of two.
     """
     stacked = torch.stack(torch.broadcast_tensors(*entries), dim=-1)
     shape = stacked.shape[:-1]
     matrices = stacked.reshape(-1, n, n)
-    scale = _balance(matrices.detach())
-    ratio = scale[:, :, None] / scale[:, None, :]
-    balanced = matrices / ratio
-    if balanced.shape[0] == 1:
-        balanced = balanced.expand(2, n, n)
-    return (torch.linalg.matrix_exp(balanced)[: len(ratio)] * ratio).reshape(*shape, n, n)
-
-
-def _balance(matrices: torch.Tensor) -> torch.Tensor:
-    """Scales d such that rows and columns of A[i, j]*d[j]/d[i] are alike (Parlett, Reinsch 1969); shape (batch, n)."""
-    scale = matrices.new_ones(matrices.shape[:-1])
-    for _ in range(SWEEPS):
-        size = (matrices * scale[:, None, :] / scale[:, :, None]).abs()
-        size = size - torch.diag_embed(torch.diagonal(size, dim1=-2, dim2=-1))
-        rows, columns = size.sum(-1), size.sum(-2)
-        known = (rows > 0) & (columns > 0)
-        ratio = torch.where(known, rows, 1) / torch.where(known, columns, 1)
-        scale = scale * torch.exp2(torch.round(torch.log2(ratio) / 2))
-    return scale
+    if matrices.shape[0] == 1:
+        return torch.linalg.matrix_exp(matrices.expand(2, n, n))[0].reshape(*shape, n, n)
+    return torch.linalg.matrix_exp(matrices).reshape(*shape, n, n)
 
 
 class _Pair(torch.autograd.Function):

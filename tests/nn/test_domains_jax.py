@@ -50,7 +50,7 @@ def test_values_runs_and_gradients_are_those_of_torch(domain: str) -> None:
     with torch.no_grad():
         layer.parameters_of_neuron.raw_W += 0.3 * torch.randn(2, 3, 3)
     W = layer.values["W"].detach().numpy()
-    other = n.jax(2, key=jax.random.key(0)).set(W=W)
+    other = n.jax(2, key=jax.random.key(0), dtype=jnp.float32).set(W=W)
     assert belongs(domain, np.asarray(other.values["W"]))
     assert distance(np.asarray(other.values["W"]), W) <= 1e-6
     x = np.random.default_rng(0).normal(size=(5, 1, 2)).astype(np.float32)
