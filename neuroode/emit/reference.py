@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuroode._errors import Unsupported
 from neuroode.program.interpret import gradients, run
 from neuroode.program.types import CLOCK, Program
 from neuroode.program.values import initial_values, slots
@@ -49,7 +50,11 @@ def weights(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _lively_inputs(spec: NeuronSpec, program: Program, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Uniform draws, scaled so that between 5 and 50 % of the steps have an event, or the largest scale below."""
+    """Uniform draws, scaled so that between 5 and 50 % of the steps have an event, or the largest scale below.
+
+    Raises:
+        Unsupported: no scale gives a run of finite numbers.
+    """
     draws = {
         n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, (STEPS, 1, NEURONS)) for i, n in enumerate(program.inputs)
     }
@@ -59,10 +64,15 @@ def _lively_inputs(spec: NeuronSpec, program: Program, parameters: Mapping[str, 
     for scale in SCALES if events else (1.0,):
         scaled = {n: np.round(scale * x, 3) for n, x in draws.items()}
         trace = run(program, parameters, scaled).trace
+        if not all(np.isfinite(v).all() for v in trace.values()):
+            continue  # a step that large blows this neuron up: nothing to compare
         rates = [float(np.mean(trace[e])) for e in events]
         off = max((abs(r - 0.25) for r in rates), default=0.0)
         if off < distance:
             best, distance = scaled, off
+    if np.isinf(distance):
+        what = f"neuron '{spec.name}': no run on reference inputs stays finite, so there is nothing to compare with"
+        raise Unsupported(what, hint="emit it at a smaller dt, or with another method")
     return best
 
 

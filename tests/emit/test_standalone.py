@@ -13,6 +13,8 @@ from oracles import neuron as invented
 from references import distance
 from standalone_cases import ALL, made, run_alone
 
+import neuroode as no
+
 
 def text_of(name: str) -> str:
     n = made(name)
@@ -92,3 +94,17 @@ def test_state_dicts_load() -> None:
     one, two = space["Neuron"](4), space["Neuron"](4, values={"gamma": 9.0})
     two.load_state_dict(one.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+CUBIC = "dv/dt = I - v^3"
+
+
+def test_reference_values_are_finite_where_large_inputs_blow_the_neuron_up():
+    neuron = no.Neuron("cubic", dt=0.5, method="rk4", equations=CUBIC, spike="v > 0.2")
+    assert "nan" not in neuron.emit("torch").partition("REFERENCE")[2].partition("]\n")[0]
+
+
+def test_a_neuron_that_always_blows_up_is_refused():
+    neuron = no.Neuron("steep", dt=1.0, method="euler", equations="dv/dt = I + 1e40*v^3", spike="v > 0.2")
+    with pytest.raises(no.Unsupported, match="no run on reference inputs stays finite"):
+        neuron.emit("torch")
