@@ -42,18 +42,32 @@ def test_one_number_for_all_lanes_beside_one_per_lane(schedule: str, size: tuple
         "v[t] = I*(1.5 + tanh(0.5))^-2",
         "v[t] = where(0.1 > 0.2, I, 0.3*v[t-1]) + detach(0.5)*I",
         "v[t] = I/sigmoid(1.5) + softplus(2)^2 - round(2.5)",
-        "v[t] = I + (1/sigmoid(-1000))*0.1 - max(detach(2), 3)*I",
+        "v[t] = I + (1/sigmoid(-500))*0.1 - max(detach(2), 3)*I",
     ],
 )
 def test_expressions_of_numbers(text: str) -> None:
     neuron = made(f"dt: 1\nequations: {text}\noutputs: v\n")
+    compare_expressions(neuron)
+    neuron.emit("c")
+    neuron.emit("torch")
+
+
+def test_an_infinite_number_runs_but_gives_no_reference_values() -> None:
+    """1/sigmoid(-1000) overflows: every step is inf, in every target, and an emitted module could compare nothing."""
+    neuron = made("dt: 1\nequations: v[t] = I + (1/sigmoid(-1000))*0.1 - max(detach(2), 3)*I\noutputs: v\n")
+    compare_expressions(neuron)
+    neuron.emit("c")  # a file of C holds no reference values
+    for target in ("torch", "jax"):
+        with pytest.raises(no.Unsupported, match="no run on reference inputs stays finite"):
+            neuron.emit(target)
+
+
+def compare_expressions(neuron: no.Neuron) -> None:
     x = inputs()
     wanted = neuron.simulate(x.numpy())["v"]
     for schedule in ("auto", "eager"):
         out, _ = neuron.torch(3, schedule=schedule, dtype=F64)(x)
         np.testing.assert_allclose(out.numpy(), wanted, rtol=1e-14)
-    neuron.emit("c")
-    neuron.emit("torch")
 
 
 @BOTH
