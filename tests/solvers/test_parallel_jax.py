@@ -1,0 +1,123 @@
+"""Scans of a monoid in jax against a loop in numpy: every form, both directions, any length, and cut over devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from neuroode.solvers.on_jax.convolution_jax import affine_invariant, powers_of
+from neuroode.solvers.on_jax.parallel_jax import scan
+
+jax.config.update("jax_enable_x64", True)
+HERE = Path(__file__).parent
+B, N = 2, 3
+
+
+def compose(later, earlier):
+    """Of s' = a s + b."""
+    return later[0] * earlier[0], later[0] * earlier[1] + later[1]
+
+
+def apply(element, state):
+    return (element[0] * state[0] + element[1],)
+
+
+IDENTITY = (1.0, 0.0)
+
+
+def loop(a: np.ndarray, b: np.ndarray, start: np.ndarray, reverse: bool) -> np.ndarray:
+    """s_t = A_t s_{t-1} + b_t with matrices (T, B, N, n, n) and vectors (T, B, N, n)."""
+    states, s = np.zeros_like(b), start
+    for t in range(len(b))[:: -1 if reverse else 1]:
+        s = states[t] = np.einsum("...ij,...j->...i", a[t], s) + b[t]
+    return states
+
+
+def drawn(seed: int, steps: int, n: int, *, invariant: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    a = random.normal(size=(1 if invariant else steps, 1, N, n, n))
+    a /= np.abs(np.linalg.eigvals(a)).max(axis=-1)[..., None, None] * random.uniform(1.001, 1.4)
+    a = np.broadcast_to(a, (steps, 1, N, n, n))
+    return a, random.normal(size=(steps, B, N, n)), random.normal(size=(B, N, n))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 2, 13, 16])
+def test_a_scan_is_the_loop(steps: int, reverse: bool) -> None:
+    a, b, start = drawn(0, steps, 1)
+    run = jax.jit(lambda *e: scan(compose, apply, IDENTITY, e, (start[..., 0],), reverse=reverse))
+    found = run(a[..., 0, 0], b[..., 0])
+    wanted = loop(a, b, start, reverse)[..., 0]
+    assert len(found) == 1
+    assert found[0].shape == wanted.shape
+    assert np.allclose(found[0], wanted, rtol=0, atol=1e-13)
+
+
+def test_elements_that_never_change_need_no_copies() -> None:
+    a, b, start = drawn(1, 9, 1, invariant=True)
+    given = (a[:1, ..., 0, 0], b[:1, ..., 0])
+    found = scan(compose, apply, IDENTITY, given, (start[..., 0],), steps=9)
+    assert np.allclose(found[0], loop(a, np.broadcast_to(b[:1], b.shape), start, False)[..., 0], rtol=0, atol=1e-13)
+
+
+FORMS = {"diagonal": 1, "complex": 2, "dense": 3}
+
+
+def in_form(form: str, steps: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """Matrices as such and as entries (1, N), drive and start, of one matrix for all steps."""
+    n = FORMS[form]
+    a, b, start = drawn(2, max(steps, 1), n, invariant=True)
+    if form == "complex":
+        re, im = a[..., 0, 0], a[..., 1, 0]
+        size = np.hypot(re, im) * 1.01
+        re, im = re / size, im / size
+        a = np.stack([np.stack([re, -im], -1), np.stack([im, re], -1)], -2)
+        entries = (re[0], im[0])
+    else:
+        entries = tuple(a[0, ..., i, j] for i in range(n) for j in range(n))
+    return a[:steps], entries, b[:steps], start
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("form", "steps"), [("diagonal", 0), ("diagonal", 1), *((f, 21) for f in FORMS)])
+def test_a_convolution_is_the_loop(form: str, steps: int, reverse: bool) -> None:
+    a, entries, b, start = in_form(form, steps)
+    parts = range(FORMS[form])
+    drive, begin = tuple(b[..., i] for i in parts), tuple(start[..., i] for i in parts)
+    found = affine_invariant(form, entries, drive, begin, reverse=reverse)
+    wanted = loop(a, b, start, reverse)
+    scale = np.abs(wanted).max(initial=1)
+    assert all(np.allclose(f, wanted[..., i], rtol=0, atol=1e-13 * scale) for i, f in enumerate(found))
+    assert len(found) == len(parts)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_high_powers_are_exact(form: str) -> None:
+    """Relative to |A^k|: against numpy's powers of the same matrix, k = 4095; condition k eps."""
+    a, entries, _, _ = in_form(form, 1)
+    a, entries = a[0], entries
+    scale = np.abs(np.linalg.eigvals(a)).max(axis=-1) * 1.001
+    a, entries = a / scale[..., None, None], tuple(e / scale for e in entries)
+    found = [np.asarray(p[-1]) for p in powers_of(form, entries, 4096)]
+    high = np.linalg.matrix_power(a, 4095)
+    size = np.abs(high).max(axis=(-1, -2))
+    n = FORMS[form]
+    places = [(0, 0), (1, 0)] if form == "complex" else [(i, j) for i in range(n) for j in range(n)]
+    wanted = [high[..., i, j] for i, j in places]
+    assert max(float((np.abs(f - w) / size).max()) for f, w in zip(found, wanted, strict=True)) <= 4095 * 4 * 2.3e-16
+
+
+def test_over_devices_is_one_device() -> None:
+    """In a process with 8 devices: values and gradients, lengths that 8 does not divide, a mesh with a second axis."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(HERE / "sharded_jax.py")], capture_output=True, text=True,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_ENABLE_X64": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["8", "devices"]
