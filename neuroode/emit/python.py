@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from neuroode._errors import LoweringError
 from neuroode.program.builder import live
+from neuroode.program.monoid import Formula
 from neuroode.program.types import Assign, EventSlot, Program
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -75,6 +76,18 @@ def step_text(program: Program, dialect: Dialect) -> str:
     doc = '"""One step: (outputs, next carry, trace)."""'
     more = ", operators" if program.operators else ""
     return _function(f"step(coefficients, carry, inputs{more})", doc, [*rows, f"return {', '.join(results)}"])
+
+
+def formula_text(name: str, arguments: tuple[str, ...], formula: Formula, doc: str, dialect: Dialect) -> str:
+    """A function of tuples of arrays, one argument per group of the formula's names, that returns a tuple."""
+    names = _Names({})
+    rows = []
+    for letter, (argument, group) in zip("xyz", zip(arguments, formula.arguments, strict=True), strict=False):
+        rows.append(f"{_targets([names.local(n, letter, n.partition('.')[2]) for n in group])} = {argument}")
+    like = names[formula.arguments[0][0]]
+    rows += [_assign(a, names, like, dialect) for a in formula.assigns]
+    results = _tuple(names.tensor(r, like) for r in formula.results)
+    return _function(f"{name}({', '.join(arguments)})", f'"""{doc}"""', [*rows, f"return {results}"])
 
 
 def _function(signature: str, doc: str, rows: list[str]) -> str:

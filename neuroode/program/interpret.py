@@ -11,6 +11,7 @@ import scipy.special
 
 from neuroode._errors import RunError
 from neuroode.program.adjoint import adjoint, pullback
+from neuroode.program.monoid import Formula
 from neuroode.program.types import Assign, Program
 from neuroode.solvers.on_numpy import special
 
@@ -156,6 +157,17 @@ def evaluate(
                 continue
             values[a.name] = _entry(a, values) if a.op == "expm" else _apply(a, [values[x] for x in a.args], strict)
     return values
+
+
+def function(formula: Formula) -> Callable[..., tuple[Array, ...]]:
+    """A formula as a function: a tuple of arrays for each group of its names -> the tuple of its results."""
+
+    def call(*groups: tuple[Array, ...]) -> tuple[Array, ...]:
+        env = {n: v for names, g in zip(formula.arguments, groups, strict=True) for n, v in zip(names, g, strict=True)}
+        now = evaluate(formula.assigns, env)
+        return tuple(now[r] for r in formula.results)
+
+    return call
 
 
 def matrix_name(a: Assign) -> str:
