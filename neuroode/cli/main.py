@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from neuroode._errors import NeuroodeError
-from neuroode.cli import analyse, cache, check, emit, show, simulate, train
+from neuroode.cli import analyse, cache, check, claims, emit, show, simulate, train
 from neuroode.cli import list as list_
 
 COMMANDS = {
@@ -23,9 +23,10 @@ COMMANDS = {
     "check": check,
     "emit": emit,
     "train": train,
+    "claims": claims,
     "cache": cache,
 }
-LATER = ("verify", "compare", "bench", "claims")
+LATER = ("verify", "compare", "bench")
 
 
 class _Parser(argparse.ArgumentParser):
