@@ -9,13 +9,14 @@ rounding of a state is that of the RADIX steps since its chunk began, whatever t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from neuroode._errors import RunError, Unsupported
 
 Tensor = torch.Tensor
-Entries = tuple[Tensor | None, ...]  # None: zero everywhere
+Entries = tuple[Any, ...]  # tensors; None: zero everywhere
 Compose = Callable[[Entries, Entries], Entries]
 Apply = Callable[[Entries, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
