@@ -18,7 +18,7 @@ CONFIRMED, NOT_CONFIRMED, ERRATUM, NOT_RUN = "confirmed", "not confirmed", "erra
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One claim with our figures; `seconds` of CPU time of its check, which several claims may share."""
+    """One claim with our figures; `seconds` of CPU time of its check."""
 
     claim: Claim
     figures: Mapping[str, float]
@@ -43,21 +43,18 @@ class Result:
 
 
 def run(paper: Paper, slow: bool = False) -> Iterator[Result]:
-    """Results in the order of the file; a check that several claims name runs once.
+    """Results in the order of the file.
 
     Raises:
         Unsupported: a check needs a package that is not installed.
     """
-    done: dict[str, tuple[dict[str, float], float]] = {}
     for claim in paper.claims:
         if claim.slow and not slow:
             yield Result(claim, {}, NOT_RUN, 0.0)
             continue
-        if claim.check not in done:
-            start = time.process_time()
-            done[claim.check] = _figures(paper, claim), time.process_time() - start
-        figures, seconds = done[claim.check]
-        yield Result(claim, figures, verdict(claim, figures), seconds)
+        start = time.process_time()
+        figures = _figures(paper, claim)
+        yield Result(claim, figures, verdict(claim, figures), time.process_time() - start)
 
 
 def _figures(paper: Paper, claim: Claim) -> dict[str, float]:
