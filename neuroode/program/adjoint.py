@@ -67,6 +67,12 @@ def pullback(
     return live(b.assigns, kept.values()), kept
 
 
+def reverse_rows(b: Builder, forward: list[Assign], root: str, wanted: Iterable[str]) -> tuple[str, ...]:
+    """The derivative of one value of event-free code in outside names, a value each; `b` holds the code already."""
+    found = _sweep(b, forward, {root: [b.const(1.0)]}, {})
+    return tuple(found.get(name) or b.const(0.0) for name in wanted)
+
+
 def _without_events(program: Program) -> list[Assign]:
     """The body with each event's value read from the stored bits, so that a replay never compares again."""
     bits = {a.name: f"e.{a.value}" for a in program.body if a.op == "event"}

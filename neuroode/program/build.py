@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from neuroode.discretize.types import Discretization
 from neuroode.program import refractory
 from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.lower import Lowering, Value
+from neuroode.program.slices import signed
 from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
 from neuroode.program.verify import verify_program
 from neuroode.system.build import MARGIN
@@ -35,12 +35,7 @@ def build_program(d: Discretization) -> Program:
     """
     program = _Step(d).program()
     verify_program(program)
-    return replace(program, digest=digest(program))
-
-
-def digest(program: Program) -> str:
-    """Equal programs have equal digests, in every process and on every machine."""
-    return hashlib.sha256(repr(replace(program, digest="")).encode()).hexdigest()[:20]
+    return signed(program)
 
 
 @dataclass

@@ -1,0 +1,187 @@
+"""Runs over whole sequences, stage by stage: solve without a gradient, then linearize at the solution.
+
+A stage is s[t] = f(s[t-1], x[t]). Whatever found its trajectory, the cotangents follow
+lambda[t] = g[t] + J[t+1]' lambda[t+1], a linear scan in reverse with the Jacobian of f at the trajectory; what lambda
+does to inputs and parameters is pointwise in t. So every neuron, however nonlinear, has a parallel backward pass.
+Source: the adjoint of a discrete system, Griewank and Walther, Evaluating Derivatives (2008), ch. 3; solving and
+linearizing apart, Lim et al., ICLR 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from neuroode.nn import scans_torch
+from neuroode.nn.eager_torch import eager_program
+from neuroode.nn.loops_torch import loop
+from neuroode.nn.once_torch import once
+from neuroode.program.partition import Parts, Stage, partition
+from neuroode.program.types import CLOCK, Program
+
+Tensor = torch.Tensor
+Row = dict[str, Tensor]
+
+
+def run(
+    program: Program, coefficients: Sequence[Tensor], inputs: Sequence[Tensor], carry: Sequence[Tensor],
+    *, lengths: Tensor | None = None, schedule: str = "scan",
+) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
+    """Outputs (T, B, *size*) and the carry (B, *size*) after the last step of each sample.
+
+    Args:
+        coefficients: broadcast against *size*. inputs: (T, B, *size*) each. carry: (B, *size*) each.
+        lengths: (B,) steps of each sample; afterwards outputs are 0.
+        schedule: scan, fft (invariant stages as convolutions) or newton (loops by iteration).
+    """
+    if not inputs[0].shape[0]:
+        return [inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry)
+    given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
+    start = dict(zip((s.name for s in program.carry), carry, strict=True))
+    sweep = _Sweep(partition(program), tuple(coefficients), given, start, lengths, schedule)
+    for stage in sweep.parts.stages:
+        sweep.solve(stage)
+    return sweep.outputs(program), [sweep.after[s.name] for s in program.carry]
+
+
+@dataclass
+class _Sweep:
+    """What is known so far: sequences (T, B, *size*) by name, the carry after the last step."""
+
+    parts: Parts
+    coefficients: tuple[Tensor, ...]
+    known: Row
+    start: Row
+    lengths: Tensor | None
+    schedule: str
+    after: Row = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shape = next(iter(self.known.values())).shape
+        if CLOCK not in self.known:
+            self.known[CLOCK] = next(iter(self.known.values())).new_zeros(()).expand(self.shape)
+
+    def solve(self, stage: Stage) -> None:
+        """Add what a stage finds."""
+        by_kind = {"event": self._event, "delay": self._delay}
+        by_kind.get(stage.kind, self._recurrence)(stage)
+
+    def outputs(self, program: Program) -> list[Tensor]:
+        rows = self._evaluate(self.parts.outputs, self.known)
+        return [self._masked(rows[n]) for n, _ in program.outputs]
+
+    def _event(self, stage: Stage) -> None:
+        self.known |= self._evaluate(stage.step, self.known)
+
+    def _delay(self, stage: Stage) -> None:
+        """One line of memory: what was before the first step, oldest first, then the sequence."""
+        slots = stage.slots
+        newest = self._evaluate(stage.step, self.known)[f"n.{slots[0]}"]
+        line = torch.cat([torch.stack([self.start[s] for s in reversed(slots)]), newest])
+        steps, depth = self.shape[0], len(slots)
+        for k, slot in enumerate(slots):
+            self.known[f"c.{slot}"] = line[depth - 1 - k : depth - 1 - k + steps]
+            self.after[slot] = self._last(line[depth - 1 - k :])
+        self.known[f"n.{slots[0]}"] = newest
+
+    def _recurrence(self, stage: Stage) -> None:
+        with torch.no_grad():
+            found, bits = self._solution(stage)
+        rows = found
+        if torch.is_grad_enabled():
+            rows = self._linearized(stage, found, bits)
+        for slot, row in zip(stage.slots, rows, strict=True):
+            line = torch.cat([self.start[slot][None], row])
+            self.known |= {f"n.{slot}": row, f"c.{slot}": line[:-1]}
+            self.after[slot] = self._last(line)
+        if stage.spikes is not None:
+            self.known |= self._evaluate(stage.spikes, self.known | bits) if torch.is_grad_enabled() else bits
+
+    def _solution(self, stage: Stage) -> tuple[list[Tensor], Row]:
+        """The trajectory of each slot after each step, and the bits of the stage's own events; no gradient."""
+        start = [self.start[s].detach() for s in stage.slots]
+        if stage.kind == "affine":
+            matrix, drive = self._entries(stage.matrix), self._rows(stage.drive)
+            solver = scans_torch.convolve if self.schedule == "fft" and stage.invariant else scans_torch.scan
+            return [self._masked(x) for x in solver(stage, matrix, drive, start)], {}
+        names = stage.once.inputs
+        rows, bits = loop(stage.once, self.coefficients, [self.known[n].detach() for n in names], start, self.lengths)
+        return rows, bits
+
+    def _linearized(self, stage: Stage, found: list[Tensor], bits: Row) -> list[Tensor]:
+        """The trajectory with its gradient."""
+        fixed = self._around(stage, found, bits)
+        rows = self._evaluate(stage.step, fixed)
+        with torch.no_grad():
+            slopes = self._entries(stage.jacobian, {n: x.detach() for n, x in fixed.items()})
+        return list(_Trajectory.apply(stage, slopes, found, *(rows[f"n.{s}"] for s in stage.slots)))
+
+    def _around(self, stage: Stage, found: list[Tensor], bits: Row) -> Row:
+        """What the pointwise step reads: its own states before each step; only the first has a gradient from here."""
+        own = {
+            f"c.{s}": torch.cat([self.start[s][None], x[:-1]]) for s, x in zip(stage.slots, found, strict=True)
+        }
+        return self.known | bits | own
+
+    def _entries(self, program: Program | None, known: Row | None = None) -> list[Tensor]:
+        return list(self._evaluate(program, known or self._detached(), wide=False).values())
+
+    def _rows(self, program: Program | None) -> list[Tensor]:
+        return list(self._evaluate(program, self._detached()).values())
+
+    def _detached(self) -> Row:
+        return {n: x.detach() for n, x in self.known.items()}
+
+    def _evaluate(self, program: Program | None, known: Mapping[str, Tensor], wide: bool = True) -> Row:
+        """The outputs of a pointwise program for all steps at once."""
+        assert program is not None
+        inputs = tuple(known[n] for n in program.inputs)
+        rows, _, _ = eager_program(program).step(self.coefficients, (), inputs)
+        named = zip((n for n, _ in program.outputs), rows, strict=True)
+        return {n: x.expand(self.shape) if wide and x.shape != self.shape else x for n, x in named}
+
+    def _last(self, line: Tensor) -> Tensor:
+        """From (T + 1, ...), the entry after the last step of each sample."""
+        if self.lengths is None:
+            return line[self.shape[0]]
+        at = self.lengths.reshape(1, -1, *([1] * (line.dim() - 2))).expand(1, *line.shape[1:])
+        return line.gather(0, at)[0]
+
+    def _masked(self, row: Tensor) -> Tensor:
+        return row if self.lengths is None else torch.where(_live(self.lengths, self.shape), row, row.new_zeros(()))
+
+
+class _Trajectory(torch.autograd.Function):
+    """The value of a solution; its gradient goes to the right sides of the steps, through the adjoint recurrence."""
+
+    @staticmethod
+    def forward(ctx: Any, stage: Stage, slopes: list[Tensor], found: list[Tensor], *rows: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.stage = stage
+        ctx.save_for_backward(*slopes)
+        return tuple(x.clone() if any(x is r for r in rows) else x for x in found)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        slopes = ctx.saved_tensors
+        with torch.no_grad():
+            found = scans_torch.adjoint(ctx.stage, list(slopes), [g.contiguous() for g in grads])
+        return None, None, None, *once(found, (*slopes, *grads))
+
+
+def _live(lengths: Tensor, shape: torch.Size) -> Tensor:
+    steps = torch.arange(shape[0], device=lengths.device)[:, None]
+    return (lengths > steps).reshape(*shape[:2], *([1] * (len(shape) - 2)))
+
+
+def _held(inputs: Sequence[Tensor], lengths: Tensor | None) -> list[Tensor]:
+    """Inputs whose padding holds the last valid step: nothing of it enters, not even 0*nan."""
+    if lengths is None:
+        return list(inputs)
+    shape = inputs[0].shape
+    at = torch.minimum(torch.arange(shape[0], device=lengths.device)[:, None], (lengths - 1).clamp_min(0))
+    at = at.reshape(*shape[:2], *([1] * (len(shape) - 2)))
+    empty = (lengths == 0).reshape(1, -1, *([1] * (len(shape) - 2)))
+    return [torch.where(empty, x.new_zeros(()), x.gather(0, at.expand(x.shape))) for x in inputs]

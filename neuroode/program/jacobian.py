@@ -1,0 +1,74 @@
+"""The Jacobian of a stage in its own states, and what drives it, as pointwise programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from neuroode.program.adjoint import reverse_rows
+from neuroode.program.builder import Builder
+from neuroode.program.slices import builder_of, signed, with_outputs
+from neuroode.program.types import Program
+
+Matrix = tuple[tuple[str, ...], ...]
+
+
+def jacobian(step: Program, blocks: Iterable[tuple[str, ...]]) -> tuple[Builder, tuple[Matrix, ...]]:
+    """d next/d own of each block of a pointwise step without events: a builder, and the names of the entries."""
+    b = builder_of(step)
+    rename: dict[str, str] = {}
+    b.adopt(step.body, rename)
+    forward, values = list(b.assigns), dict(step.outputs)
+
+    def row(slot: str, own: list[str]) -> tuple[str, ...]:
+        value = values[f"n.{slot}"]
+        return reverse_rows(b, forward, rename.get(value, value), own)
+
+    return b, tuple(tuple(row(s, [f"x.c.{o}" for o in block]) for s in block) for block in blocks)
+
+
+def entries(step: Program, b: Builder, matrices: tuple[Matrix, ...]) -> Program:
+    """The program that gives the entries, as outputs `J.block.row.column`."""
+    rows = {
+        f"J.{k}.{i}.{j}": value
+        for k, matrix in enumerate(matrices)
+        for i, row in enumerate(matrix)
+        for j, value in enumerate(row)
+    }
+    return with_outputs(step, b, rows)
+
+
+def attached(step: Program) -> Program:
+    """The same values, with every `detach` gone: its derivative is the slope of what it computes."""
+    rename: dict[str, str] = {}
+    body = []
+    for a in step.body:
+        args = tuple(rename.get(x, x) for x in a.args)
+        if a.op == "detach":
+            rename[a.name] = args[0]
+        else:
+            body.append(replace(a, args=args))
+    outputs = tuple((n, rename.get(v, v)) for n, v in step.outputs)
+    return signed(replace(step, body=tuple(body), outputs=outputs))
+
+
+def drive(step: Program, slots: Iterable[str]) -> Program:
+    """The next values with the own states at 0: of an affine step, what is added to the product with its matrix."""
+    b = builder_of(step)
+    rename = {f"x.c.{s}": b.const(0.0) for s in slots}
+    b.adopt(step.body, rename)
+    values = dict(step.outputs)
+    return with_outputs(step, b, {f"b.{s}": rename.get(values[f"n.{s}"], values[f"n.{s}"]) for s in slots})
+
+
+def is_invariant(b: Builder, matrix: Matrix) -> bool:
+    """Whether the matrix is the same in every step."""
+    return all(b.levels[value] != "lane" for row in matrix for value in row)
+
+
+def is_complex(b: Builder, matrix: Matrix) -> bool:
+    """Whether a 2 x 2 matrix is [[a, -b], [b, a]]: the product with a complex number."""
+    if len(matrix) != 2:
+        return False
+    (a, minus), (plus, d) = matrix
+    return a == d and (b.emit("neg", plus) == minus or b.emit("neg", minus) == plus)

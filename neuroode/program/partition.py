@@ -1,0 +1,368 @@
+"""A step in parts that can run one after the other over a whole sequence: what is known of them decides how.
+
+A node is a number that the next step reads (a slot of the carry) or an event. Nodes that need one another within or
+across steps are one stage; the others follow in order of dependency. Source: Tarjan, SIAM J. Comput. 1 (1972), for the
+components; Martin and Cundy, ICLR 2018, and Lim et al., ICLR 2024, for what becomes parallel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from neuroode.program.builder import Builder
+from neuroode.program.degree import OTHER, bend, degrees
+from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
+from neuroode.program.slices import Slice, cut, program_of, with_outputs
+from neuroode.program.types import Assign, EventSlot, Program
+
+DENSE = 4  # states of the largest dense scan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Slots and events that are found together.
+
+    Attributes:
+        kind: event (no slots: pointwise), delay (its first slot is a shifted sequence, each other one is the slot
+            before it, shifted), affine, loop.
+        form: of an affine stage: diagonal, complex, dense.
+        size: states of one block; several equal blocks side by side are one stage.
+        invariant: the matrix reads coefficients only, so it is the same in every step.
+        reason: why it has this kind.
+        level: 1 more than the largest of the stages that it reads.
+        once: one step: carry `slots`, outputs `n.slot` and `e.event`; what a loop runs.
+        step: the same, pointwise: inputs `c.slot` and, for events of its own, their bits `e.event`.
+        spikes: its events alone, pointwise, of a stage with slots and events.
+        jacobian: entries `J.block.row.column` as the gradient uses them: surrogates count, what is detached does not.
+        matrix: entries as the solution uses them: bits are held, `detach` is nothing.
+        drive: `b.slot`, of affine stages.
+    """
+
+    kind: str
+    form: str = ""
+    size: int = 1
+    slots: tuple[str, ...]
+    events: tuple[str, ...] = ()
+    invariant: bool = False
+    reason: str
+    level: int
+    once: Program
+    step: Program
+    spikes: Program | None = None
+    jacobian: Program | None = None
+    matrix: Program | None = None
+    drive: Program | None = None
+
+    @property
+    def blocks(self) -> tuple[tuple[str, ...], ...]:
+        """The slots of each block."""
+        n = self.size
+        return tuple(self.slots[i : i + n] for i in range(0, len(self.slots), n))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The stages of a program in order, and its outputs as a pointwise program of what they leave."""
+
+    stages: tuple[Stage, ...]
+    outputs: Program
+
+    @property
+    def parallel(self) -> bool:
+        """Whether no stage must run step by step."""
+        return all(s.kind != "loop" for s in self.stages)
+
+
+@lru_cache(maxsize=256)
+def partition(program: Program) -> Parts:
+    """The stages of a program."""
+    graph = _Graph(program)
+    single: list[Stage] = []
+    nodes: dict[Stage, tuple[str, ...]] = {}
+    for component in graph.components():
+        stage = _Maker(graph, component, single).stage()
+        single.append(stage)
+        nodes[stage] = component
+    stages: list[Stage] = []
+    for group in _alike(single):
+        component = tuple(n for s in group for n in nodes[s])
+        stages.append(group[0] if len(group) == 1 else _Maker(graph, component, stages).side_by_side(group[0]))
+    chained = tuple(_chained(stages))
+    return Parts(chained, _pointwise(program, dict(program.outputs), _border(graph, chained, ())))
+
+
+def _alike(stages: Iterable[Stage]) -> list[list[Stage]]:
+    """Stages that can be found side by side: all branches of a dendrite are one scan."""
+    groups: dict[tuple, list[Stage]] = {}
+    for i, s in enumerate(sorted(stages, key=lambda s: s.level)):
+        alone = i if s.kind in ("loop", "delay") else -1  # a chain of delays is one by itself
+        groups.setdefault((s.level, s.kind, s.form, s.size, s.invariant, alone), []).append(s)
+    return list(groups.values())
+
+
+def _chained(stages: Iterable[Stage]) -> list[Stage]:
+    """Shifts of shifts together: a window over the past is one stage."""
+    made: list[Stage] = []
+    ends: dict[str, int] = {}  # the last slot of a chain, as an input -> where the chain stands
+    for s in stages:
+        source = dict(s.once.next).get(s.slots[0], "") if s.kind == "delay" and len(s.slots) == 1 else ""
+        at = ends.pop(source, None)
+        if at is None:
+            at = len(made)
+            made.append(s)
+        else:
+            made[at] = replace(made[at], slots=(*made[at].slots, *s.slots))
+        if s.kind == "delay" and len(made[at].slots) == 1 or source:
+            ends[f"x.c.{s.slots[-1]}"] = at
+    return made
+
+
+class _Graph:
+    """What each node reads: of a slot, its next value; of an event, its margin."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.next = {f"c.{n}": v for n, v in program.next}
+        self.events = {a.name: str(a.value) for a in program.body if a.op == "event"}
+        self.slots = {s.name: s for s in program.events}
+        self.roots = self.next | {value: self.slots[e].margin for value, e in self.events.items()}
+        border = self.leaf
+        self.reads = {n: self._leaves(root, border) for n, root in self.roots.items()}
+
+    def leaf(self, value: str) -> str | None:
+        """Slots, inputs and events end a slice."""
+        return value if value[:2] in ("c.", "x.") or value in self.events else None
+
+    def _leaves(self, root: str, border) -> list[str]:
+        return [n for n in cut(self.program.body, [root], border).inputs if n in self.roots]
+
+    def components(self) -> list[tuple[str, ...]]:
+        """Strongly connected nodes, in order of dependency."""
+        nodes = list(self.roots)
+        at = {n: i for i, n in enumerate(nodes)}
+        pairs = [(at[r], at[n]) for n in nodes for r in self.reads[n]]
+        matrix = csr_array((np.ones(len(pairs)), tuple(np.array(pairs).reshape(-1, 2).T)), (len(nodes),) * 2)
+        _, labels = connected_components(matrix, connection="strong")
+        groups: dict[int, list[str]] = {}
+        for n, label in zip(nodes, labels, strict=True):
+            groups.setdefault(int(label), []).append(n)
+        return self._ordered({n: tuple(groups[int(label)]) for n, label in zip(nodes, labels, strict=True)})
+
+    def _ordered(self, group: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Depth first, without recursion: a long chain of lags is deep."""
+        done: dict[tuple[str, ...], None] = {}
+        stack = [(g, False) for g in reversed(list(dict.fromkeys(group.values())))]
+        while stack:
+            component, ready = stack.pop()
+            if ready:
+                done[component] = None
+            elif component not in done:
+                before = dict.fromkeys(group[r] for n in component for r in self.reads[n])
+                stack.append((component, True))
+                stack += [(g, False) for g in before if g not in done and g != component]
+        return list(done)
+
+
+class _Maker:
+    """One stage from one component."""
+
+    def __init__(self, graph: _Graph, component: tuple[str, ...], before: Iterable[Stage]) -> None:
+        self.graph, self.program, self.before = graph, graph.program, tuple(before)
+        self.slots = tuple(n[2:] for n in component if n in graph.next)
+        self.values = {graph.events[n]: n for n in component if n in graph.events}
+        self.events = tuple(self.values)
+        self.reads = {r for n in component for r in graph.reads[n]} - set(component)
+        self.recurs = any(n in graph.reads[n] for n in component) or len(component) > 1
+
+    def stage(self) -> Stage:
+        once, step = self._once(), self._step(frozen=False)
+        common = {"slots": self.slots, "events": self.events, "level": self._level(), "once": once, "step": step}
+        if not self.slots:
+            return Stage(kind="event", reason="an event that no state of its own follows", **common)
+        if not self.recurs:
+            return Stage(kind="delay", reason="does not read itself: the sequence, shifted", **common)
+        matrix = attached(self._step(frozen=True))
+        b, (found,) = jacobian(matrix, [self.slots])
+        size = len(self.slots)
+        common |= self._matrices(step, matrix, [self.slots])
+        why, form = self._bend(once), _form(b, found)
+        if why or not form:
+            why = why or f"{size} states depend on one another; a dense scan is written for up to {DENSE}"
+            spikes = _only(step, [f"e.{e}" for e in self.events]) if self.events else None
+            return Stage(kind="loop", size=size, reason=why, spikes=spikes, **common)
+        invariant = is_invariant(b, found)
+        reason = _affine_reason(form, size, invariant)
+        driven = drive(matrix, self.slots)
+        return Stage(kind="affine", form=form, size=size, invariant=invariant, drive=driven, reason=reason, **common)
+
+    def side_by_side(self, one: Stage) -> Stage:
+        """Several stages like `one` as one stage."""
+        step = self._step(frozen=False)
+        wide = replace(one, slots=self.slots, events=self.events, once=self._once(), step=step)
+        if one.kind != "affine":
+            return wide
+        matrix = attached(step)
+        return replace(wide, drive=drive(matrix, self.slots), **self._matrices(step, matrix, wide.blocks))
+
+    @staticmethod
+    def _matrices(step: Program, matrix: Program, blocks: Iterable[tuple[str, ...]]) -> dict[str, Program]:
+        rows = tuple(blocks)
+        return {
+            "jacobian": entries(step, *jacobian(step, rows)),
+            "matrix": entries(matrix, *jacobian(matrix, rows)),
+        }
+
+    def _level(self) -> int:
+        return max((s.level + 1 for s in self.before if self._follows(s)), default=0)
+
+    def _follows(self, other: Stage) -> bool:
+        events = {v for v, e in self.graph.events.items() if e in other.events}
+        return bool(self.reads & ({f"c.{s}" for s in other.slots} | events))
+
+    def _roots(self) -> dict[str, str]:
+        rows = {f"n.{s}": self.graph.next[f"c.{s}"] for s in self.slots}
+        return rows | {f"e.{e}": value for e, value in self.values.items()}
+
+    def _slots(self) -> tuple[EventSlot, ...]:
+        return tuple(self.graph.slots[e] for e in self.events)
+
+    def _slice(self, border) -> Slice:
+        """What next values and events need, and the literals that slopes read."""
+        roots = self._roots()
+        slopes = [x for s in self._slots() for a in (*s.slope, Assign("", "", (s.slope_id,))) for x in a.args]
+        inside = {a.name for a in self.program.body}
+        return cut(self.program.body, [*roots.values(), *(x for x in slopes if x in inside)], border)
+
+    def _once(self) -> Program:
+        own = {f"c.{s}" for s in self.slots} | set(self.values.values())
+        border = _border(self.graph, self.before, own)
+        found = self._slice(border)
+        carry = {s: self.graph.next[f"c.{s}"] for s in self.slots}
+        return program_of(self.program, found, self._roots(), carry=carry, events=_renamed(self._slots(), found))
+
+    def _step(self, *, frozen: bool) -> Program:
+        """Pointwise; an event of its own has the value of its bit and, unless frozen, the slope of its surrogate."""
+        own = set(self.values.values())
+        outer = _border(self.graph, self.before, own)
+        found = self._slice(lambda v: v[:2] == "c." and v or outer(v))
+        if self.kept_whole(frozen):
+            return program_of(self.program, found, self._roots(), events=_renamed(self._slots(), found))
+        b = _levels(self.program, found)
+        rename: dict[str, str] = {}
+        for a in found.body:
+            if a.op == "event":
+                rename[a.name] = self._given(b, a, rename, frozen)
+            else:
+                b.adopt([a], rename)
+        rows = {n: rename.get(found.at.get(v, v), found.at.get(v, v)) for n, v in self._roots().items()}
+        bits = tuple(f"e.{e}" for e in self.events)
+        base = replace(program_of(self.program, found, {}), inputs=(*found.inputs, *bits))
+        return with_outputs(base, b, rows)
+
+    def kept_whole(self, frozen: bool) -> bool:
+        """An event without states stays what it is."""
+        return not self.slots and not frozen
+
+    def _given(self, b: Builder, a: Assign, rename: dict[str, str], frozen: bool) -> str:
+        """bit + slope*(margin - detach(margin)): the gradient of the surrogate, the value of the bit.
+
+        An infinite margin has no gradient; inf - inf would be nan.
+        """
+        slot = self.graph.slots[str(a.value)]
+        bit = b.declare(f"x.e.{a.value}", "lane", True)
+        if frozen:
+            return bit
+        margin = rename.get(a.args[0], a.args[0])
+        inner = dict(rename)
+        b.adopt(slot.slope, inner)
+        slope = b.emit("detach", inner.get(slot.slope_id, slot.slope_id))
+        fine = b.emit("gt", b.const(float("inf")), b.emit("abs", margin))
+        finite = b.emit("where", fine, margin, b.const(0.0))
+        rise = b.emit("mul", slope, b.emit("sub", finite, b.emit("detach", finite)))
+        return b.emit("add", bit, b.emit("where", fine, rise, b.const(0.0)))
+
+    def _bend(self, once: Program) -> str:
+        if self.events:
+            return f"spikes of its own act on it: {_event_words(self.events)}"
+        own = [f"c.{s}" for s in self.slots]
+        found = degrees(once.body, own)
+        bent = [v for _, v in once.next if found.get(v) == OTHER]
+        return bend(once.body, own, bent[0]) if bent else ""
+
+
+def _only(step: Program, names: Iterable[str]) -> Program:
+    """A pointwise program with some of its outputs."""
+    values = dict(step.outputs)
+    inputs = {f"x.{n}" for n in step.inputs}
+    outputs = {n: values[n] for n in names}
+    found = cut(step.body, outputs.values(), lambda v: v[2:] if v in inputs else None)
+    return program_of(step, found, outputs)
+
+
+def _event_words(events: tuple[str, ...]) -> str:
+    return "event " + events[0] if len(events) == 1 else "events " + ", ".join(events)
+
+
+def _affine_reason(form: str, size: int, invariant: bool) -> str:
+    matrix = {"diagonal": "one number", "complex": "one complex number"}.get(form, f"a {size} x {size} matrix")
+    when = "the same in every step" if invariant else "another one in each step, known beforehand"
+    return f"linear in itself with {matrix}, {when}"
+
+
+def _form(b: Builder, matrix: Matrix) -> str:
+    if len(matrix) == 1:
+        return "diagonal"
+    if is_complex(b, matrix):
+        return "complex"
+    return "dense" if len(matrix) <= DENSE else ""
+
+
+def _border(graph: _Graph, solved: Iterable[Stage], own: Iterable[str]):
+    """Where slices end: at inputs, at slots that are not `own`, at what earlier stages found."""
+    stages, mine = tuple(solved), set(own)
+    known = {graph.next[f"c.{s}"]: f"n.{s}" for stage in stages for s in stage.slots}
+    known = {v: n for v, n in known.items() if v[:2] not in ("c.", "x.")}
+    names = {e for stage in stages for e in stage.events}
+    known |= {v: f"e.{e}" for v, e in graph.events.items() if e in names}
+
+    def border(value: str) -> str | None:
+        if value in mine:
+            return None
+        if value.startswith("x."):
+            return value[2:]
+        return value if value.startswith("c.") else known.get(value)
+
+    return border
+
+
+def _pointwise(program: Program, outputs: Mapping[str, str], border) -> Program:
+    found = cut(program.body, outputs.values(), border)
+    inside = {str(a.value) for a in found.body if a.op == "event"}
+    assert not inside, "every event belongs to a stage"
+    return program_of(program, found, outputs)
+
+
+def _renamed(slots: tuple[EventSlot, ...], found: Slice) -> tuple[EventSlot, ...]:
+    """Slots of events whose margins or slopes read what is an input of the slice."""
+    at = found.at
+    rows = []
+    for s in slots:
+        slope = tuple(Assign(a.name, a.op, tuple(at.get(x, x) for x in a.args), a.value) for a in s.slope)
+        margin, last = at.get(s.margin, s.margin), at.get(s.slope_id, s.slope_id)
+        rows.append(replace(s, margin=margin, slope=slope, slope_id=last))
+    return tuple(rows)
+
+
+def _levels(program: Program, found: Slice) -> Builder:
+    b = Builder(prefix="&")
+    for c in program.coefficients:
+        b.declare(c.name, c.level, c.trainable)
+    for name in found.inputs:
+        b.declare(f"x.{name}", "lane", True)
+    return b
