@@ -151,7 +151,7 @@ class Neuron:
         from neuroode.program.schedule import plan
 
         program = build_program(self.discretize(method=method))
-        return replace(program, plan=plan(self._report, schedule))
+        return replace(program, plan=plan(program, schedule))
 
     def emit(
         self, target: str, dt: Any = None, *, method: str | None = None, axes: Mapping[str, int] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_torch, prologue_torch, prologue_traced_torch
+from neuroode.nn import eager_torch, parallel_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
@@ -18,10 +18,11 @@ from neuroode.nn.operators_torch import Operators
 from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters, shared_parameters
-from neuroode.nn.recurrent import Recurrent, recurrent_names
+from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.nn.tables_torch import with_tables
+from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import Program
 from neuroode.program.values import joined
 
@@ -38,7 +39,8 @@ class NeuronLayer(torch.nn.Module):
         size: neurons, a number or a tuple (channels first).
         dt: the step, in the declared unit of time.
         method: None takes the declared one.
-        schedule: auto | sequential (generated C kernel; without a compiler the eager program, said once) | eager.
+        schedule: auto | sequential (generated C kernel; without a compiler the eager program, said once) | eager |
+            scan, fft, newton (over the whole sequence, `nn.parallel_torch`; `program.plan` says what runs how).
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
         reset_gradient: through | detached, for all events.
@@ -74,6 +76,7 @@ class NeuronLayer(torch.nn.Module):
         parameters = Parameters(spec, self.dt, self.size, dtype, device, shared_parameters(share))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
         self.recurrent = recurrent_names(recurrent, self.program, self.size)
+        refuse_parallel(schedule, self.recurrent)
         self.weights = RecurrentWeights(self.recurrent, self.size[0], dtype, device) if self.recurrent else None
         self.operators_of_neuron = Operators(self.program, operators or {}, self.size, dtype, device)
         self.parameters_of_neuron = parameters  # from here on their names are guarded
@@ -152,7 +155,11 @@ class NeuronLayer(torch.nn.Module):
         coefficients, start, last = self._prepare(given, carry)
         full = with_tables(self, given, None if carry is None else start)
         kernel = self._kernel()
-        if kernel is None:
+        if self.schedule in PARALLEL:
+            outputs, after = parallel_torch.run(
+                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=self.schedule
+            )
+        elif kernel is None:
             found = self._run_eager(full, coefficients, start, last)
             outputs, after, last = found.outputs, found.carry, found.last
         else:
@@ -242,7 +249,9 @@ class NeuronLayer(torch.nn.Module):
 
     def _key(self) -> tuple[str, torch.dtype | None, tuple[str, str] | None]:
         """Program, dtype of the kernel if one is wanted, and (input, output) of its recurrence."""
-        wanted = self.schedule != "eager" and not self.program.operators and self._like.device.type == "cpu"
+        wanted = (
+            self.schedule in ("auto", "sequential") and not self.program.operators and self._like.device.type == "cpu"
+        )
         pair = (str(self.recurrent.input), str(self.recurrent.output)) if self.recurrent else None
         return self.program.digest, self._like.dtype if wanted else None, pair
 

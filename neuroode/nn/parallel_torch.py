@@ -9,7 +9,7 @@ linearizing apart, Lim et al., ICLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from neuroode.nn import scans_torch
 from neuroode.nn.eager_torch import eager_program
 from neuroode.nn.loops_torch import loop
+from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.once_torch import once
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
@@ -37,6 +38,7 @@ def run(
         lengths: (B,) steps of each sample; afterwards outputs are 0.
         schedule: scan, fft (invariant stages as convolutions) or newton (loops by iteration).
     """
+    refuse_transforms([*coefficients, *inputs, *carry])
     if not inputs[0].shape[0]:
         return [inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry)
     given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
@@ -105,8 +107,7 @@ class _Sweep:
         start = [self.start[s].detach() for s in stage.slots]
         if stage.kind == "affine":
             matrix, drive = self._entries(stage.matrix), self._rows(stage.drive)
-            solver = scans_torch.convolve if self.schedule == "fft" and stage.invariant else scans_torch.scan
-            return [self._masked(x) for x in solver(stage, matrix, drive, start)], {}
+            return [self._masked(x) for x in scans_torch.scan(stage, matrix, drive, start)], {}
         names = stage.once.inputs
         rows, bits = loop(stage.once, self.coefficients, [self.known[n].detach() for n in names], start, self.lengths)
         return rows, bits
@@ -121,9 +122,7 @@ class _Sweep:
 
     def _around(self, stage: Stage, found: list[Tensor], bits: Row) -> Row:
         """What the pointwise step reads: its own states before each step; only the first has a gradient from here."""
-        own = {
-            f"c.{s}": torch.cat([self.start[s][None], x[:-1]]) for s, x in zip(stage.slots, found, strict=True)
-        }
+        own = {f"c.{s}": torch.cat([self.start[s][None], x[:-1]]) for s, x in zip(stage.slots, found, strict=True)}
         return self.known | bits | own
 
     def _entries(self, program: Program | None, known: Row | None = None) -> list[Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuroode._errors import RunError, Unsupported
+from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import CLOCK, Program
 
 
@@ -53,6 +54,17 @@ def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Rec
             hint=f"inputs: {', '.join(program.inputs)}; outputs: {', '.join(outputs)}",
         )
     return filled
+
+
+def refuse_parallel(schedule: str, recurrent: Recurrent | None) -> None:
+    """Raise where recurrent weights meet a schedule over whole sequences.
+
+    Raises:
+        Unsupported: with the reason.
+    """
+    if recurrent and schedule in PARALLEL:
+        what = f"schedule '{schedule}' runs each neuron by itself, but recurrent weights mix them in every step"
+        raise Unsupported(what, hint="choose auto, sequential or eager")
 
 
 def _as_recurrent(option: Any) -> Recurrent:

@@ -1,42 +1,73 @@
-"""Linear recurrences of stages by the solvers: which blocks, which monoid, which entries."""
+"""Linear recurrences of stages by the solvers: equal blocks side by side, each entry where it belongs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from neuroode.program.partition import Stage
+from neuroode.solvers.on_torch import scan_torch
 
 Tensor = torch.Tensor
 
 
 def scan(stage: Stage, matrix: Sequence[Tensor], drive: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
-    n, count = stage.size, len(stage.slots)//stage.size
-    T = drive[0].shape[0]
-    A = [a.expand(drive[0].shape) for a in matrix]
-    s = list(start); out=[[] for _ in s]
-    for t in range(T):
-        new=[]
-        for k in range(count):
-            for i in range(n):
-                new.append(sum(A[k*n*n+i*n+j][t]*s[k*n+j] for j in range(n))+drive[k*n+i][t])
-        s=new
-        for o,x in zip(out,s): o.append(x)
-    return [torch.stack(o) for o in out]
+    """States (T, B, *size*) after each step of an affine stage.
 
-convolve = scan
+    Args:
+        matrix: entries of each block, row by row: (T, B, *size*), or what broadcasts against *size*.
+        drive: (T, B, *size*) of each slot. start: (B, *size*) of each slot.
+    """
+    sides = _Sides(stage, drive[0].shape)
+    elements = [*sides.entries(matrix), *sides.rows(drive)]
+    found = scan_torch.scan(*scan_torch.affine(sides.form), elements, sides.starts(start), steps=drive[0].shape[0])
+    return sides.apart(found)
 
-def adjoint(stage, jac, g):
-    n, count = stage.size, len(stage.slots)//stage.size
-    T = g[0].shape[0]
-    A = [a.expand(g[0].shape) for a in jac]
-    lam=[x[T-1] for x in g]; out=[[x] for x in lam]
-    for t in reversed(range(T-1)):
-        new=[]
-        for k in range(count):
-            for i in range(n):
-                new.append(sum(A[k*n*n+j*n+i][t+1]*lam[k*n+j] for j in range(n))+g[k*n+i][t])
-        lam=new
-        for o,x in zip(out,lam): o.append(x)
-    return [torch.stack(o[::-1]) for o in out]
+
+def adjoint(stage: Stage, slopes: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
+    """lambda[t] = g[t] + J[t+1]' lambda[t+1], (T, B, *size*) of each slot."""
+    sides = _Sides(stage, cotangents[0].shape)
+    return sides.apart(scan_torch.adjoint(sides.form, sides.entries(slopes), sides.rows(cotangents)))
+
+
+class _Sides:
+    """The blocks of a stage along an axis behind that of time."""
+
+    def __init__(self, stage: Stage, shape: torch.Size) -> None:
+        self.size, self.count, self.lanes = stage.size, len(stage.blocks), len(shape) - 1
+        self.shape = shape
+        self.form = stage.form or ("diagonal" if self.size == 1 else "dense")
+
+    def entries(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Entries of a matrix: of a complex number its real and imaginary part."""
+        n = self.size
+        wanted = (0, n) if self.form == "complex" else range(n * n)
+        return [self._beside([rows[k * n * n + i] for k in range(self.count)], self._entry) for i in wanted]
+
+    def rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Sequences, one of each slot of a block."""
+        return [self._beside(part, lambda found: torch.stack(found, 1)) for part in self._parts(rows)]
+
+    def starts(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        wide = [r.expand(self.shape[1:]) for r in rows]
+        return [self._beside(part, torch.stack) for part in self._parts(wide)]
+
+    def apart(self, found: Sequence[Tensor]) -> list[Tensor]:
+        """One sequence a slot again, in the order of the stage."""
+        if self.count == 1:
+            return list(found)
+        return [found[i][:, k] for k in range(self.count) for i in range(self.size)]
+
+    def _parts(self, rows: Sequence[Tensor]) -> list[list[Tensor]]:
+        return [list(rows[i :: self.size]) for i in range(self.size)]
+
+    def _beside(self, rows: list[Tensor], stack: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        return rows[0] if self.count == 1 else stack(rows)
+
+    def _entry(self, rows: list[Tensor]) -> Tensor:
+        """One that changes over time gives the axis to all."""
+        if any(r.dim() > self.lanes for r in rows):
+            return torch.stack([r.expand(self.shape) for r in rows], 1)
+        found = torch.stack(torch.broadcast_tensors(*rows))
+        return found.reshape(self.count, *[1] * (self.lanes + 1 - found.dim()), *found.shape[1:])

@@ -26,12 +26,11 @@ def degrees(body: Iterable[Assign], own: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def bend(body: Iterable[Assign], own: Iterable[str], root: str) -> str:
+def bend(body: tuple[Assign, ...], own: Iterable[str], root: str) -> str:
     """What makes `root` not affine in `own`, in words."""
-    rows, found = tuple(body), degrees(body := tuple(body), own)
-    needed = {root}
-    words = ""
-    for a in reversed(rows):
+    found = degrees(body, own)
+    needed, words = {root}, ""
+    for a in reversed(body):
         if a.name in needed:
             needed.update(a.args)
             if found.get(a.name) == OTHER and all(found.get(x, NONE) != OTHER for x in a.args):

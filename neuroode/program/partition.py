@@ -11,10 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-
 from neuroode.program.builder import Builder
 from neuroode.program.degree import OTHER, bend, degrees
 from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
@@ -22,6 +18,7 @@ from neuroode.program.slices import Slice, cut, program_of, with_outputs
 from neuroode.program.types import Assign, EventSlot, Program
 
 DENSE = 4  # states of the largest dense scan
+STEPWISE = ("spiking", "loop")  # kinds whose solution is found step by step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +27,7 @@ class Stage:
 
     Attributes:
         kind: event (no slots: pointwise), delay (its first slot is a shifted sequence, each other one is the slot
-            before it, shifted), affine, loop.
+            before it, shifted), affine, spiking (affine once its spikes are known), loop.
         form: of an affine stage: diagonal, complex, dense.
         size: states of one block; several equal blocks side by side are one stage.
         invariant: the matrix reads coefficients only, so it is the same in every step.
@@ -76,7 +73,7 @@ class Parts:
     @property
     def parallel(self) -> bool:
         """Whether no stage must run step by step."""
-        return all(s.kind != "loop" for s in self.stages)
+        return all(s.kind not in STEPWISE for s in self.stages)
 
 
 @lru_cache(maxsize=256)
@@ -101,7 +98,7 @@ def _alike(stages: Iterable[Stage]) -> list[list[Stage]]:
     """Stages that can be found side by side: all branches of a dendrite are one scan."""
     groups: dict[tuple, list[Stage]] = {}
     for i, s in enumerate(sorted(stages, key=lambda s: s.level)):
-        alone = i if s.kind in ("loop", "delay") else -1  # a chain of delays is one by itself
+        alone = i if s.kind in (*STEPWISE, "delay") else -1  # a chain of delays is one by itself
         groups.setdefault((s.level, s.kind, s.form, s.size, s.invariant, alone), []).append(s)
     return list(groups.values())
 
@@ -118,7 +115,7 @@ def _chained(stages: Iterable[Stage]) -> list[Stage]:
             made.append(s)
         else:
             made[at] = replace(made[at], slots=(*made[at].slots, *s.slots))
-        if s.kind == "delay" and len(made[at].slots) == 1 or source:
+        if source or (s.kind == "delay" and len(made[at].slots) == 1):
             ends[f"x.c.{s.slots[-1]}"] = at
     return made
 
@@ -144,10 +141,16 @@ class _Graph:
 
     def components(self) -> list[tuple[str, ...]]:
         """Strongly connected nodes, in order of dependency."""
+        from scipy.sparse import csr_array  # here: a layer that runs a kernel needs no partition, and starts faster
+        from scipy.sparse.csgraph import connected_components
+
         nodes = list(self.roots)
+        if not nodes:
+            return []
         at = {n: i for i, n in enumerate(nodes)}
         pairs = [(at[r], at[n]) for n in nodes for r in self.reads[n]]
-        matrix = csr_array((np.ones(len(pairs)), tuple(np.array(pairs).reshape(-1, 2).T)), (len(nodes),) * 2)
+        rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+        matrix = csr_array(([1] * len(pairs), (rows, columns)), (len(nodes),) * 2)
         _, labels = connected_components(matrix, connection="strong")
         groups: dict[int, list[str]] = {}
         for n, label in zip(nodes, labels, strict=True):
@@ -195,7 +198,8 @@ class _Maker:
         if why or not form:
             why = why or f"{size} states depend on one another; a dense scan is written for up to {DENSE}"
             spikes = _only(step, [f"e.{e}" for e in self.events]) if self.events else None
-            return Stage(kind="loop", size=size, reason=why, spikes=spikes, **common)
+            given = self.events and not _bent(matrix.body, [f"x.c.{s}" for s in self.slots], dict(matrix.outputs))
+            return Stage(kind="spiking" if given else "loop", size=size, reason=why, spikes=spikes, **common)
         invariant = is_invariant(b, found)
         reason = _affine_reason(form, size, invariant)
         driven = drive(matrix, self.slots)
@@ -250,7 +254,7 @@ class _Maker:
         """Pointwise; an event of its own has the value of its bit and, unless frozen, the slope of its surrogate."""
         own = set(self.values.values())
         outer = _border(self.graph, self.before, own)
-        found = self._slice(lambda v: v[:2] == "c." and v or outer(v))
+        found = self._slice(lambda v: v if v.startswith("c.") else outer(v))
         if self.kept_whole(frozen):
             return program_of(self.program, found, self._roots(), events=_renamed(self._slots(), found))
         b = _levels(self.program, found)
@@ -288,12 +292,17 @@ class _Maker:
         return b.emit("add", bit, b.emit("where", fine, rise, b.const(0.0)))
 
     def _bend(self, once: Program) -> str:
+        """Why its steps do not compose; empty where they do."""
         if self.events:
             return f"spikes of its own act on it: {_event_words(self.events)}"
-        own = [f"c.{s}" for s in self.slots]
-        found = degrees(once.body, own)
-        bent = [v for _, v in once.next if found.get(v) == OTHER]
-        return bend(once.body, own, bent[0]) if bent else ""
+        return _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
+
+
+def _bent(body: tuple[Assign, ...], own: list[str], values: Mapping[str, str]) -> str:
+    """What makes one of the values not affine in `own`, in words; empty where all are."""
+    found = degrees(body, own)
+    bent = [v for v in values.values() if found.get(v) == OTHER]
+    return bend(body, own, bent[0]) if bent else ""
 
 
 def _only(step: Program, names: Iterable[str]) -> Program:

@@ -1,52 +1,110 @@
-"""How each component of a step is run over time, and why."""
+"""How each part of a step is run over time, and why."""
 
 from __future__ import annotations
 
-from neuroode._errors import Unsupported
-from neuroode.analysis.types import Report
+from neuroode._errors import Unsupported, readable
 from neuroode.expr.alike import listed
-from neuroode.program.types import Plan, PlanRow
+from neuroode.program.monoid import monoid
+from neuroode.program.partition import STEPWISE, Parts, Stage, partition
+from neuroode.program.types import Plan, PlanRow, Program
 
-SCHEDULES = ("auto", "eager", "sequential")
-LATER = ("scan", "fft", "newton")
+SCHEDULES = ("auto", "eager", "sequential", "scan", "fft", "newton")
+#: those that run over the whole sequence, stage by stage
+PARALLEL = ("scan", "fft", "newton")
+WHOLE = "one fused loop over all states; measured on CPUs: faster than any scan (docs/benchmarks.md)"
 
 
-def plan(report: Report, schedule: str = "auto") -> Plan:
-    """One row per component.
+def plan(program: Program, schedule: str = "auto") -> Plan:
+    """One row per stage: what it is, how it runs, why, what it costs; then how they run together.
 
     Raises:
-        Unsupported: an unknown schedule, or one that is not there yet.
+        Unsupported: an unknown schedule, or one that does not apply to this neuron, with the reason.
     """
     if schedule not in SCHEDULES:
-        known = schedule in LATER
-        raise Unsupported(
-            f"schedule '{schedule}' is not there yet" if known else f"unknown schedule '{schedule}'",
-            hint="choose among " + ", ".join(SCHEDULES),
-        )
-    operators = ", ".join(name for name, _ in report.system.spec.operators)
-    if operators and schedule == "sequential":
-        what = f"schedule 'sequential' runs each neuron by itself, but operators mix them ({operators})"
-        raise Unsupported(what, hint="choose eager, or auto, which takes it")
-    chosen = ("eager" if operators else "sequential") if schedule == "auto" else schedule
-    return Plan(tuple(_rows(report, chosen)))
+        raise Unsupported(f"unknown schedule '{schedule}'", hint="choose among " + ", ".join(SCHEDULES))
+    operators = ", ".join(name for name, _ in program.operators)
+    if operators:
+        if schedule not in ("auto", "eager"):
+            what = f"schedule '{schedule}' runs each neuron by itself, but operators mix them ({operators})"
+            raise Unsupported(what, hint="choose eager, or auto, which takes it")
+        return Plan((PlanRow("whole", (), "eager", f"operators mix the neurons ({operators})", ""),))
+    parts = partition(program)
+    _check(program, parts, schedule)
+    rows = tuple(_row(s, schedule) for s in parts.stages)
+    return Plan(rows + _together(parts, schedule))
 
 
-def _rows(report: Report, schedule: str) -> list[PlanRow]:
-    system = report.system
-    resets = {j.state for e in system.events for j in e.jumps} | {s for e in system.events for s in e.hold}
-    rows = []
-    for block in report.blocks:
-        hit = [s for s in block.states if s in resets]
-        if hit:
-            reason = f"events assign or hold {listed(hit)}, so steps cannot be composed before the spikes are known"
-        elif block.is_linear:
-            reason = "linear: could be a scan; on a CPU the fused loop was faster in every cell measured"
-        else:
-            reason = f"{block.kind}: steps do not compose in closed form"
-        rows.append(PlanRow("flow", block.states, schedule, reason, f"{len(block.states)} states a lane and step"))
-    maps = tuple(system.maps)
-    if maps:
-        rows.append(
-            PlanRow("map", maps, schedule, "reads events or its own past", f"{len(maps)} states a lane and step")
-        )
-    return rows
+def _check(program: Program, parts: Parts, schedule: str) -> None:
+    """Raise where a schedule has nothing to do."""
+    stages = [s for s in parts.stages if s.slots and s.slots != ("step",)]
+    loops = [s for s in stages if s.kind == "loop"]
+    if schedule == "scan" and loops and len(loops) == len(stages):
+        why = "; ".join(f"{_states(s)}: {s.reason}" for s in loops)
+        what = f"no part of '{program.name}' composes over time, so there is nothing to scan ({why})"
+        raise Unsupported(what, hint="choose sequential, or newton, which iterates scans")
+    if schedule == "fft" and not any(s.invariant for s in stages):
+        why = "; ".join(f"{_states(s)}: {s.reason}" for s in stages) or "it has no states"
+        raise Unsupported(f"no part of '{program.name}' is a convolution ({why})", hint="choose sequential or scan")
+    if schedule == "newton" and not any(s.kind in STEPWISE for s in stages):
+        what = f"every part of '{program.name}' has a closed form over time, so there is nothing to iterate"
+        raise Unsupported(what, hint="choose scan")
+
+
+def _row(stage: Stage, schedule: str) -> PlanRow:
+    how = _how(stage, schedule)
+    return PlanRow(_kind(stage), _names(stage), how, _reason(stage), _cost(stage))
+
+
+def _kind(stage: Stage) -> str:
+    kinds = {"event": "event", "delay": "window", "affine": "linear", "spiking": "spiking", "loop": "nonlinear"}
+    return kinds[stage.kind]
+
+
+def _how(stage: Stage, schedule: str) -> str:
+    if stage.kind in ("event", "delay"):
+        return "pointwise"
+    if stage.kind == "affine":
+        return "fft" if stage.invariant and schedule == "fft" else "scan"
+    if schedule == "newton":
+        return "newton, each iteration a scan"
+    return "loop without gradient, then a reverse scan"
+
+
+def _reason(stage: Stage) -> str:
+    better = {
+        "event": "a comparison at each step by itself",
+        "delay": "past values: the sequence, shifted",
+        "spiking": f"{stage.reason}; with the spikes known the rest is linear, so its gradient is a scan, exactly",
+        "loop": f"{stage.reason}; steps do not compose in closed form; its Jacobians do, so its gradient is a scan",
+    }
+    if stage.kind == "affine" and stage.invariant:
+        return f"{stage.reason}: also one FFT convolution"
+    return better.get(stage.kind, stage.reason)
+
+
+def _cost(stage: Stage) -> str:
+    """Operations of a step on one lane, and of joining two steps."""
+    ops = sum(a.op != "const" for a in stage.once.body)
+    text = f"{ops} operations a step and lane" if ops else "memory only"
+    if stage.kind != "affine":
+        return text
+    joined = len(monoid(stage.form, stage.size).compose.assigns) * len(stage.blocks)
+    return f"{text}, {joined} to join two steps"
+
+
+def _together(parts: Parts, schedule: str) -> tuple[PlanRow, ...]:
+    if schedule in PARALLEL:
+        return ()
+    if schedule == "auto":
+        where = "on a CPU with a compiler " if parts.stages else ""
+        return (PlanRow("whole", (), "sequential", where + WHOLE, ""),) if parts.stages else ()
+    return (PlanRow("whole", (), schedule, "as asked for", ""),)
+
+
+def _names(stage: Stage) -> tuple[str, ...]:
+    """Its states, or its events; a complex one once."""
+    return tuple(dict.fromkeys(n.removesuffix(".re").removesuffix(".im") for n in stage.slots or stage.events))
+
+
+def _states(stage: Stage) -> str:
+    return readable(listed(_names(stage)))

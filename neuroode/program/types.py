@@ -99,13 +99,22 @@ class Coefficient:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One component of a step: its kind (flow, map), its states, how it is run over time, and why."""
+    """One part of a step: its kind, its states (or its event), how it is run over time, why, and what a step costs.
+
+    Kinds: linear, spiking (linear once its spikes are known), nonlinear, window (past values), event, whole (all).
+    """
 
     component: str
     states: tuple[str, ...]
     schedule: str
     reason: str
     cost: str
+
+
+def _line(row: PlanRow) -> str:
+    names = f"{row.states[0]} ... {row.states[-1]}" if row.component == "window" and row.states[2:] else None
+    what = " ".join(x for x in (row.component, names or listed(row.states)) if x)
+    return f"{what}: {row.schedule}; {row.reason}" + (f" ({row.cost})" if row.cost else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +124,7 @@ class Plan:
     def __str__(self) -> str:
         if not self.rows:
             return "no dynamics: pointwise"
-        rows = (f"{r.component} {listed(r.states)}: {r.schedule}; {r.reason} ({r.cost})" for r in self.rows)
-        return "\n".join(said_once(rows))
+        return "\n".join(said_once(map(_line, self.rows)))
 
     def to_json(self) -> list[dict[str, object]]:
         names = ("component", "states", "schedule", "reason", "cost")
