@@ -14,8 +14,8 @@ from functools import lru_cache
 from neuroode.program.builder import Builder
 from neuroode.program.degree import OTHER, bend, degrees
 from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
-from neuroode.program.slices import Slice, cut, program_of, with_outputs
-from neuroode.program.types import Assign, EventSlot, Program
+from neuroode.program.slices import Slice, cut, program_of, signed, with_outputs
+from neuroode.program.types import CLOCK, Assign, EventSlot, Program
 
 DENSE = 4  # states of the largest dense scan
 STEPWISE = ("spiking", "loop")  # kinds whose solution is found step by step
@@ -198,12 +198,24 @@ class _Maker:
         if why or not form:
             why = why or f"{size} states depend on one another; a dense scan is written for up to {DENSE}"
             spikes = _only(step, [f"e.{e}" for e in self.events]) if self.events else None
-            given = self.events and not _bent(matrix.body, [f"x.c.{s}" for s in self.slots], dict(matrix.outputs))
-            return Stage(kind="spiking" if given else "loop", size=size, reason=why, spikes=spikes, **common)
+            still = _still(self._released(matrix)) if self.events else ""
+            kind = "spiking" if self.events and not still else "loop"
+            why += f", and even with them known there is {still}" if still else ""
+            return Stage(kind=kind, size=size, reason=why, spikes=spikes, **common)
         invariant = is_invariant(b, found)
         reason = _affine_reason(form, size, invariant)
         driven = drive(matrix, self.slots)
         return Stage(kind="affine", form=form, size=size, invariant=invariant, drive=driven, reason=reason, **common)
+
+    def _released(self, frozen: Program) -> Program:
+        """The step with its spikes given, as a program of its own: it may fall into parts again."""
+        at = {f"x.c.{s}": f"c.{s}" for s in self.slots}
+        body = tuple(replace(a, args=tuple(at.get(x, x) for x in a.args)) for a in frozen.body)
+        values = {n[2:]: at.get(v, v) for n, v in frozen.outputs if n.startswith("n.")}
+        inputs = tuple(n for n in frozen.inputs if f"x.{n}" not in at) or (CLOCK,)
+        carry = tuple(s for s in self.program.carry if s.name in self.slots)
+        steps = tuple((s.name, values[s.name]) for s in carry)
+        return signed(replace(frozen, body=body, inputs=inputs, carry=carry, next=steps, outputs=()))
 
     def side_by_side(self, one: Stage) -> Stage:
         """Several stages like `one` as one stage."""
@@ -255,7 +267,7 @@ class _Maker:
         own = set(self.values.values())
         outer = _border(self.graph, self.before, own)
         found = self._slice(lambda v: v if v.startswith("c.") else outer(v))
-        if self.kept_whole(frozen):
+        if self._kept_whole(frozen):
             return program_of(self.program, found, self._roots(), events=_renamed(self._slots(), found))
         b = _levels(self.program, found)
         rename: dict[str, str] = {}
@@ -269,7 +281,7 @@ class _Maker:
         base = replace(program_of(self.program, found, {}), inputs=(*found.inputs, *bits))
         return with_outputs(base, b, rows)
 
-    def kept_whole(self, frozen: bool) -> bool:
+    def _kept_whole(self, frozen: bool) -> bool:
         """An event without states stays what it is."""
         return not self.slots and not frozen
 
@@ -296,6 +308,11 @@ class _Maker:
         if self.events:
             return f"spikes of its own act on it: {_event_words(self.events)}"
         return _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
+
+
+def _still(released: Program) -> str:
+    """What keeps a step with given spikes from being linear, part after part; empty where nothing does."""
+    return next((s.reason for s in partition(released).stages if s.kind == "loop"), "")
 
 
 def _bent(body: tuple[Assign, ...], own: list[str], values: Mapping[str, str]) -> str:

@@ -79,7 +79,7 @@ OPTIONS = {
     "dt nan": ({"dt": float("nan")}, no.RunError, "dt is nan"),
     "dt in volts": ({"dt": "1 mV"}, no.NeuroodeError, "not a time"),
     "dt without its unit": ({"dt": "1"}, no.RunError, "dt is in no unit, the model counts in ms"),
-    "schedule for later": ({"schedule": "scan"}, no.Unsupported, "'scan' is not there yet\nhint: choose among auto"),
+    "a schedule without use": ({"schedule": "fft"}, no.Unsupported, "no part of 'lif' is a convolution .*spikes"),
     "unknown schedule": ({"schedule": "fast"}, no.Unsupported, "unknown schedule 'fast'\nhint: choose among auto"),
     "method for later": ({"method": "strang"}, no.Unsupported, "'strang' is not there yet\nhint: choose among auto"),
     "unknown method": ({"method": "magic"}, no.Unsupported, "unknown method 'magic'"),

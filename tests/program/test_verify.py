@@ -15,7 +15,7 @@ from references import neuron
 
 from neuroode._errors import LoweringError
 from neuroode.models import names
-from neuroode.program.build import digest
+from neuroode.program.slices import signed
 from neuroode.program.types import Assign, CarrySlot, Coefficient, Program
 from neuroode.program.verify import verify_program
 
@@ -99,7 +99,7 @@ def test_digests_do_not_depend_on_the_process() -> None:
 
 def test_equal_declarations_have_equal_digests_and_others_do_not() -> None:
     again = ALIF.replace("parameters: {tau", "parameters:  { tau").replace("  q[t]", "  # a remark\n  q[t]")
-    assert neuron(again).program(1.0).digest == PROGRAM.digest == digest(PROGRAM)
+    assert neuron(again).program(1.0).digest == PROGRAM.digest == signed(PROGRAM).digest
     assert neuron(ALIF).program(0.5).digest == PROGRAM.digest  # dt is a parameter of the program
     for old, new in (
         ("0.9", "0.8"), ("v > 1", "v >= 1"), ("v -= 1", "v = 0"), ("per: neuron", "per: channel"), ("0.5,", "0.6,"),
