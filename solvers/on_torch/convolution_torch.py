@@ -1,7 +1,7 @@
 """Linear recurrences whose matrix is the same in all steps, by real fast Fourier transforms, on torch tensors.
 
-s_t = A s_{t-1} + b_t is the convolution of b with the kernel A^k. Kernels are computed in float64 from moduli and
-phases (no products of products; dense ones by doubling) and rounded once. The error of a transform is relative to the
+s_t = A s_{t-1} + b_t is the convolution of b with the kernel A^k. Kernels are computed in float64, each power from
+moduli and phases of two (dense ones by doubling), and rounded once. The error of a transform is relative to the
 largest number in the window, not to each state: kernels that grow are refused (docs/parallel.md).
 """
 
@@ -72,17 +72,30 @@ def adjoint_invariant(form: str, matrix: Sequence[Tensor], cotangents: Sequence[
 def kernel(form: str, matrix: Sequence[Tensor], steps: int) -> tuple[Tensor, ...]:
     """Entries of A^0 ... A^(steps - 1) in the form of A, (*size*, steps) each, in float64."""
     wide = torch.broadcast_tensors(*(e.double() for e in matrix))
-    k = torch.arange(steps, dtype=torch.float64, device=wide[0].device)
     if form == "diagonal":
-        return (power(wide[0], k),)
+        return (_powers(wide[0], steps),)
     if form == "complex":
-        found = power(torch.complex(*wide), k)
+        found = _powers(torch.complex(*wide), steps)
         return found.real, found.imag
     if form != "dense":
         raise Unsupported(f"steps of form {form!r}", hint="forms of affine steps: diagonal, complex, dense")
     n = round(len(wide) ** 0.5)
     powers = _dense_powers(torch.stack(wide, -1).reshape(*wide[0].shape, n, n), steps)
     return tuple(powers[..., i, j].movedim(0, -1) for i in range(n) for j in range(n))
+
+
+def _powers(base: Tensor, steps: int) -> Tensor:
+    """base^0 ... base^(steps - 1): (*size*) to (*size*, steps)."""
+    high, low = _high_and_low(base, steps)
+    return (high[..., None] * low[..., None, :]).flatten(-2)[..., :steps]
+
+
+def _high_and_low(base: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """base^(Q p) and base^q, (*size*, P) and (*size*, Q), of which every power up to `steps` is a product."""
+    across = 1 << ((steps - 1).bit_length() + 1) // 2
+    down = -(-steps // across)
+    k = torch.arange(max(across, down), dtype=torch.float64, device=base.device)
+    return power(base, across * k[:down]), power(base, k[:across])
 
 
 def _dense_powers(matrix: Tensor, steps: int) -> Tensor:
@@ -101,7 +114,14 @@ def _spectra(form: str, matrix: Sequence[Tensor], steps: int, length: int, like:
 
 
 def _check_growth(entries: Sequence[Tensor], dtype: torch.dtype) -> None:
-    growth = torch.stack([e.abs().amax() for e in entries]).amax().item()
+    largest = torch.stack([e.abs().amax() for e in entries]).amax()
+    try:
+        growth = largest.item()
+    except RuntimeError as e:
+        if "vmap" not in str(e):
+            raise
+        what = "Fourier transforms of stacked parameters: whether kernels grow is not known inside torch.func.vmap"
+        raise Unsupported(what, hint="schedule='scan' has no kernel") from e
     limit = DIGITS / torch.finfo(dtype).eps
     if not growth <= limit:
         raise RunError(
@@ -266,10 +286,8 @@ def branch_kernel(weight: Tensor, factor: Tensor, steps: int, dtype: torch.dtype
     w, a = _wide(weight), _wide(factor)
     if w.is_complex() and not a.is_complex():
         w = w.real
-    across = 1 << ((steps - 1).bit_length() + 1) // 2
-    k = torch.arange(max(across, -(-steps // across)), dtype=torch.float64, device=a.device)
-    high = (w[..., None] * power(a, across * k[: -(-steps // across)])).mT
-    low = power(a, k[:across])
+    high, low = _high_and_low(a, steps)
+    high = (w[..., None] * high).mT
     if high.is_complex():
         low = torch.cat([low.real, low.imag], -2) if low.is_complex() else low
         high = torch.cat([high.real, -high.imag], -1)

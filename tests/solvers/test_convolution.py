@@ -97,6 +97,13 @@ def test_kernels_that_grow_are_refused(dtype: torch.dtype) -> None:
     assert math.isclose(found, (slow[0].item() ** 1000 - 1) / (slow[0].item() - 1), rel_tol=1e-5)
 
 
+def test_kernels_of_stacked_parameters_are_refused() -> None:
+    drive, start = torch.ones(10, 1, 3), torch.zeros(1, 3)
+    run = lambda a: convolution.affine_invariant("diagonal", [a], [drive], [start])  # noqa: E731
+    with pytest.raises(Unsupported, match=r"stacked parameters.*vmap"):
+        torch.func.vmap(run)(torch.rand(4, 3))
+
+
 def test_forms_without_a_kernel() -> None:
     with pytest.raises(Unsupported, match="form 'moebius'"):
         convolution.kernel("moebius", [torch.ones(1)], 3)
