@@ -228,7 +228,7 @@ class Neuron:
                 operators=operators, check_finite=check_finite,
             )  # fmt: skip
         program = self.program(dt, method=method)
-        declared = [n for n in program.inputs if n not in program.tables]
+        declared = program.given
         found = groups(declared)
         x = self._clocked(program, x, steps, batch, size)
         given = x if isinstance(x, Mapping) else {found[0].name: x}

@@ -81,8 +81,8 @@ class Names:
         held = ", held over the step" if flow else ""
         if after:
             return "after this step's resets"
-        if name not in self.tables and self.whole_sequence & set(ref.indices):
-            return "every step, later ones too"
+        if self.whole_sequence & set(ref.indices):
+            return "every step's weight in this one" if name in self.tables else "every step, later ones too"
         if flow and name in self.inputs and is_delay(ref):
             return _input(self.inputs[name], flow).replace("[t]", f"[{lag(ref)}]")
         if lag(ref):

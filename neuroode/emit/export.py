@@ -23,6 +23,9 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
         names = ", ".join(f"{n}: {kind}" for n, kind in program.operators)
         what = f"operators are parts of a layer and not of an emitted file ({names})"
         raise Unsupported(what, hint="neuron.torch(..., operators=...) runs them")
+    if program.sums:
+        what = f"'{spec.name}' sums over the whole sequence, which emitted files do not compute yet"
+        raise Unsupported(what, hint="neuron.torch(...) and neuron.jax(...) run it")
     if target == "torch":
         return standalone_torch(spec, program, dt)
     if target == "jax":

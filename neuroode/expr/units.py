@@ -13,6 +13,7 @@ __all__ = [
     "TIME",
     "UNITS",
     "Dimension",
+    "coherent_text",
     "is_unit_text",
     "over",
     "raised",
@@ -91,3 +92,16 @@ def show_dimension(dimension: Dimension) -> str:
             if over(UNITS[name][1], UNITS[divisor][1]) == dimension:
                 return f"{name}/{divisor}"
     return "*".join(f"{b}^{e}" if e != 1 else b for b, e in zip(BASE, dimension, strict=True) if e)
+
+
+def coherent_text(dimension: Dimension) -> str:
+    """A unit text of that dimension whose scale is 1, such as `V^1*s^-1`.
+
+    Raises:
+        UnitError: a fractional power of a unit.
+    """
+    m, kg, s, a, k, mol = dimension
+    powers = {"V": kg, "A": a + kg, "s": s + 3 * kg, "m": m - 2 * kg, "K": k, "mol": mol}  # kg = V A s^3/m^2
+    if any(p.denominator != 1 for p in powers.values()):
+        raise UnitError(f"{show_dimension(dimension)} has a fractional power of a unit")
+    return "*".join(f"{name}^{p}" for name, p in powers.items() if p)

@@ -19,7 +19,7 @@ class Border:
     """
 
     def __init__(self, program: Program, stack: Stack) -> None:
-        self.inputs = groups(n for n in program.inputs if n not in program.tables)
+        self.inputs = groups(program.given)
         self.outputs = groups(n for n, _ in program.outputs)
         self.carry = groups(s.name for s in program.carry)
         self.trace = [n for n, _ in program.trace]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from neuroode._errors import RunError
+from neuroode.program.types import Program
 
 LAST = "last output"  # of a recurrent layer
 
@@ -58,3 +59,10 @@ def check_carry(
                 f"carry '{name}' is {' '.join(map(str, found))}, expected {' '.join(map(str, full))}",
                 hint="the batch changed? pass carry=None to start afresh",
             )
+
+
+def refuse_carry(program: Program, start: Any) -> None:
+    """Raise RunError where a call goes on from a carry, but a sum reads the whole sequence, its beginning too."""
+    if program.sums and start is not None:
+        what = f"'{program.name}' sums over the whole sequence, so a call cannot go on from a carry"
+        raise RunError(what, hint="pass the sequence in one call, with carry=None")

@@ -18,7 +18,7 @@ from neuroode.nn.store import canonical
 from neuroode.program import values as numbers
 from neuroode.program.domains import kind_over_axes
 from neuroode.spec.types import NeuronSpec, ParameterDecl
-from neuroode.system.indices import axis_sizes, element_values, is_table
+from neuroode.system.indices import axis_sizes, element_values, slot_parameters
 
 Array = jax.Array
 
@@ -114,7 +114,7 @@ class Parameters(eqx.Module):
     def slots(self) -> dict[str, Any]:
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
         rows: dict[str, Any] = {}
-        for p in (p for p in self.spec.parameters if not is_table(p)):
+        for p in slot_parameters(self.spec):
             value = self.constrained(p)
             parts = {".re": value[..., 0], ".im": value[..., 1]} if p.type == "complex" else {"": value}
             for suffix, part in parts.items():

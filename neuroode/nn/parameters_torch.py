@@ -15,7 +15,7 @@ from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
 from neuroode.program.domains import kind_over_axes
 from neuroode.spec.types import NeuronSpec, ParameterDecl
-from neuroode.system.indices import axis_sizes, element_values, is_table
+from neuroode.system.indices import axis_sizes, element_values, slot_parameters
 
 Tensor = torch.Tensor
 
@@ -144,7 +144,7 @@ class Parameters(torch.nn.Module):
     def slots(self) -> dict[str, Tensor]:
         """Constrained values by slot name without `p.`, in a form that broadcasts against *size*."""
         rows: dict[str, Tensor] = {}
-        for p in (p for p in self.spec.parameters if not is_table(p)):
+        for p in slot_parameters(self.spec):
             for name, part in element_values(p, self.sizes, self.constrained(p)).items():
                 value = part.reshape(-1, *([1] * (len(self.size) - 1))) if "channel" in p.per else part
                 rows |= {f"{name}.re": value.real, f"{name}.im": value.imag} if p.type == "complex" else {name: value}

@@ -16,7 +16,7 @@ from neuroode.program.domains import kind_over_axes
 from neuroode.program.types import Program
 from neuroode.program.values import transform_name
 from neuroode.spec.types import ParameterDecl
-from neuroode.system.indices import axes_of, element_name, element_values, indices, is_table
+from neuroode.system.indices import axes_of, element_name, element_values, indices, slot_parameters
 
 Tensor = torch.Tensor
 _plans: dict[str, Plan] = {}
@@ -72,14 +72,14 @@ class _Prologue(torch.autograd.Function):
 
 
 def _trained(parameters: Parameters) -> list[ParameterDecl]:
-    return [p for p in parameters.spec.parameters if p.trainable and not is_table(p)]
+    return [p for p in slot_parameters(parameters.spec) if p.trainable]
 
 
 def _constrained(parameters: Parameters) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values by slot name and slopes of the transforms by parameter name."""
     values: dict[str, Any] = {}
     slopes: dict[str, Any] = {}
-    for p in (p for p in parameters.spec.parameters if not is_table(p)):
+    for p in slot_parameters(parameters.spec):
         raw = parameters.stored(p).detach().numpy().astype(np.float64)
         if p.type != "complex" and p.trainable:
             kind = transform_name(p)

@@ -9,6 +9,7 @@ from typing import Any
 from neuroode._errors import RunError, Unsupported
 from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import CLOCK, Program
+from neuroode.system.sequences import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,13 @@ def recurrent_names(option: Any, program: Program, size: tuple[int, ...]) -> Rec
             f"recurrent=True needs a single output, found {', '.join(outputs)}", hint='name both: recurrent={"I": "s"}'
         )
     filled = replace(chosen, input=chosen.input or program.inputs[0], output=chosen.output or outputs[0])
-    if filled.input not in program.inputs or filled.output not in outputs:
+    if any(source_of(n)[0] == filled.input for s in program.sums for n in s.value.inputs):
+        what = f"'{program.name}' sums '{filled.input}' over the whole sequence, before recurrent weights add to it"
+        raise Unsupported(what, hint="recurrent weights need an input that each step reads for itself")
+    if filled.input not in program.given or filled.output not in outputs:
         raise Unsupported(
             f"recurrent from '{filled.output}' to '{filled.input}' does not fit",
-            hint=f"inputs: {', '.join(program.inputs)}; outputs: {', '.join(outputs)}",
+            hint=f"inputs: {', '.join(program.given)}; outputs: {', '.join(outputs)}",
         )
     return filled
 

@@ -25,7 +25,7 @@ from neuroode.solvers.native import cache_dir
 STAGES = ("expr", "spec", "system", "analysis", "discretize", "program")
 KINDS = {c.__name__: c for c in (
     types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan,
-    types.PlanRow,
+    types.PlanRow, types.SequenceSum,
 )}  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Tables over time of a call: the rows that its steps read, as inputs of the program."""
+"""What a call's steps read beside its inputs: rows of tables over time, and sums over the whole sequence."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuroode.nn.carry import refuse_carry
+from neuroode.nn.sums_jax import sums
 from neuroode.program.values import check_horizon
-from neuroode.system.indices import is_table, table_values
+from neuroode.system.indices import table_parameters, table_values
 
 Array = jax.Array
 
 
 def check_reach(frame: Any, steps: int, lengths: Array | None, start: list[Array] | None) -> None:
     """Raise RunError where a call reaches beyond the horizon; under a trace `rows` raises when it runs."""
+    refuse_carry(frame.program, start)
+    if frame.program.sums:
+        check_horizon(frame.neuron.spec, steps)
     if not frame.program.tables:
         return
     first = None if start is None else _counter(frame, start)
@@ -31,7 +36,14 @@ def check_reach(frame: Any, steps: int, lengths: Array | None, start: list[Array
 def rows(
     frame: Any, parameters: Any, inputs: list[Array], start: list[Array] | None, lengths: Array | None
 ) -> list[Array]:
-    """Tables from the step that the carry counts on, (T, 1 or B, *size*) each, in the program's order."""
+    """Tables from the step that the carry counts on, (T, 1 or B, *size*) each, and sums, in the program's order."""
+    found = _tables(frame, parameters, inputs, start, lengths)
+    return [*found, *sums(frame, parameters, [*inputs, *found], lengths)]
+
+
+def _tables(
+    frame: Any, parameters: Any, inputs: list[Array], start: list[Array] | None, lengths: Array | None
+) -> list[Array]:
     if not frame.program.tables:
         return []
     steps, batch, horizon = *inputs[0].shape[:2], frame.neuron.spec.horizon
@@ -41,11 +53,10 @@ def rows(
         reach = begin + (steps if lengths is None else lengths)
         at = eqx.error_if(begin + at, jnp.any(reach > horizon), "the run reaches beyond the horizon")
     found: dict[str, Array] = {}
-    for p in frame.neuron.spec.parameters:
-        if is_table(p):
-            value = parameters.constrained(p)
-            whole = jax.lax.complex(value[..., 0], value[..., 1]) if p.type == "complex" else value
-            found |= table_values(p, parameters.constants.sizes, whole)
+    for p in table_parameters(frame.neuron.spec):
+        value = parameters.constrained(p)
+        whole = jax.lax.complex(value[..., 0], value[..., 1]) if p.type == "complex" else value
+        found |= table_values(p, parameters.constants.sizes, whole)
     return [_row(found[name].astype(frame.dtype), at, len(frame.size)) for name in frame.program.tables]
 
 

@@ -1,4 +1,4 @@
-"""Tables over time of a call: the rows that its steps read, as inputs of the program."""
+"""What a call's steps read beside its inputs: rows of tables over time, and sums over the whole sequence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from typing import Any
 
 import torch
 
+from neuroode.nn.carry import refuse_carry
 from neuroode.nn.inputs_torch import Sequence
+from neuroode.nn.sums_torch import with_sums
 from neuroode.program.values import check_horizon
-from neuroode.system.indices import is_table, table_values
+from neuroode.system.indices import table_parameters, table_values
 
 Tensor = torch.Tensor
 
 
 def with_tables(layer: Any, given: Sequence, start: list[Tensor] | None) -> Sequence:
-    """The inputs of a call followed by the tables, each (T, B, *size*), from the step that the carry counts.
+    """The inputs of a call followed by tables, from the step that the carry counts, and sums; each (T, B, *size*).
 
     Raises:
-        RunError: more steps than the horizon.
+        RunError: more steps than the horizon, or a carry where a sum reads the whole sequence.
     """
+    refuse_carry(layer.program, start)
+    return with_sums(layer, _with_rows(layer, given, start))
+
+
+def _with_rows(layer: Any, given: Sequence, start: list[Tensor] | None) -> Sequence:
     program, parameters = layer.program, layer.parameters_of_neuron
     if not program.tables:
         return given
@@ -27,9 +34,8 @@ def with_tables(layer: Any, given: Sequence, start: list[Tensor] | None) -> Sequ
     first = None if start is None else start[[s.name for s in program.carry].index("step")]
     at = _steps(layer, given, shape[0], first)
     found: dict[str, Tensor] = {}
-    for p in parameters.spec.parameters:
-        if is_table(p):
-            found |= table_values(p, parameters.sizes, parameters.constrained(p))
+    for p in table_parameters(parameters.spec):
+        found |= table_values(p, parameters.sizes, parameters.constrained(p))
     rows = [_rows(found[name].to(layer._like.dtype), at, shape) for name in program.tables]
     return replace(given, inputs=[*given.inputs, *rows])
 

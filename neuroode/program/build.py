@@ -11,14 +11,17 @@ import sympy as sp
 
 from neuroode._errors import LoweringError
 from neuroode.analysis.linearity import during, running
+from neuroode.analysis.report import analyse
+from neuroode.discretize.choose import discretize
 from neuroode.discretize.types import Discretization
 from neuroode.program import refractory
 from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.lower import Lowering, Value
 from neuroode.program.slices import signed
-from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program
+from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program, SequenceSum
 from neuroode.program.verify import verify_program
-from neuroode.system.build import MARGIN
+from neuroode.spec.types import NeuronSpec
+from neuroode.system.build import MARGIN, build_system
 from neuroode.system.types import Condition, Event, Impulse, OdeSystem, Test
 
 LAGGED = re.compile(r"(.+)\[t-(\d+)\]")
@@ -343,10 +346,9 @@ class _Step:
         return rows
 
     def _inputs(self) -> tuple[str, ...]:
-        """Declared inputs, or the clock, then tables over time."""
-        tables = self.system.tables
-        declared = tuple(n for n in self.system.inputs if n not in tables)
-        return (declared or (CLOCK,)) + tables
+        """Declared inputs, or the clock, then tables over time, then sums over the sequence."""
+        made = (*self.system.tables, *(s.name for s in self.system.sums))
+        return (tuple(n for n in self.system.inputs if n not in made) or (CLOCK,)) + made
 
     def _assemble(
         self, outputs: list[tuple[str, str]], trace: list[tuple[str, str]], next_values: dict[str, str],
@@ -371,6 +373,7 @@ class _Step:
             name=self.system.spec.name,
             inputs=self._inputs(),
             tables=self.system.tables,
+            sums=tuple(SequenceSum(s.name, *map(_of_system, s.parts)) for s in self.system.sums),
             operators=tuple((n, k) for n, k in self.system.spec.operators if n in called),
             parameters=tuple(self.parameters),
             carry=carry,
@@ -382,6 +385,10 @@ class _Step:
             next=next_rows,
             trace=tuple(trace),
         )
+
+
+def _of_system(spec: NeuronSpec) -> Program:
+    return build_program(discretize(analyse(build_system(spec))))
 
 
 def _count(c: Condition) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import scipy.special
@@ -22,13 +22,15 @@ Functions = Mapping[str, Callable[[Array], Array]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run left: outputs and trace (T, B, *size*), the carry (B, *size*), and the tape for `gradients`."""
+    """What a run left: outputs and trace (T, B, *size*), the carry (B, *size*), and the tape for `gradients`; of sums
+    over the sequence, how they were made."""
 
     outputs: dict[str, Array]
     trace: dict[str, Array]
     carry: dict[str, Array]
     tape: tuple[Env, ...]
     prologue: Env
+    sums: tuple[Any, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,16 @@ def run(
 
     Args:
         parameters: `p.NAME` and `dt` -> numbers or arrays that broadcast against *size*.
-        inputs: input name -> (T, B, *size*); at least one, it fixes T and B.
+        inputs: input name -> (T, B, *size*); at least one, it fixes T and B. Sums over the sequence are made of them
+            where they are not given, and of the parameters over the sequence by name (`program/sums.py`).
         carry: name -> (B, *size*); None starts from the init.
         operators: functions across neurons by name, (B, *size*) -> (B, *size*), where the program calls some.
     """
+    sums: list[Any] = []
+    if any(s.name not in inputs for s in program.sums):
+        from neuroode.program.sums import completed
+
+        inputs, sums = completed(program, parameters, inputs)
     env = prologue(program, parameters)
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]
@@ -76,7 +84,9 @@ def run(
         bits = {f"e.{a.value}": now[a.name] for a in program.body if a.op == "event"}
         tape.append(start | bits)
         state = {name: np.broadcast_to(now[value], lanes) for name, value in program.next}
-    return Run(outputs, trace, {k: np.array(v) for k, v in state.items()}, tuple(tape), env)
+    return Run(
+        outputs, trace, {k: np.array(v) for k, v in state.items()}, tuple(tape), env, (sums, inputs) if sums else None
+    )
 
 
 def prologue(program: Program, parameters: Mapping[str, Array]) -> Env:
@@ -117,7 +127,12 @@ def gradients(
     by_input = {n: np.stack(rows[::-1]) if rows else np.zeros((0, *lanes)) for n, rows in steps.items()}
     for s in program.carry:  # several slots may start from one value
         totals[s.init] = totals.get(s.init, 0.0) + ahead[s.name]
-    return Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals))
+    all_found = Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals))
+    if not result.sums:
+        return all_found
+    from neuroode.program.sums import pull_back
+
+    return pull_back(program, parameters, *result.sums, all_found)
 
 
 def _parameter_gradients(program: Program, parameters: Mapping[str, Array], env: Env, seeds: Env) -> Env:

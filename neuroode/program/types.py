@@ -131,14 +131,29 @@ class Plan:
         return [{n: list(v) if isinstance(v := getattr(r, n), tuple) else v for n in names} for r in self.rows]
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceSum:
+    """An input that is known before the first step: the sum over tau of weight(tau, t)*value(tau), for every t.
+
+    `weight` and `value` are programs without carry and with one output. Inputs of the weight, (tau, t, *level*): `#tau`
+    and `#step`, tables at t, parameters over the sequence. Inputs of the value, (tau, B, *size*): those of the neuron
+    (`x@2` is x two steps before tau), `#tau`, tables at tau, parameters over the sequence, sums before this one.
+    """
+
+    name: str
+    weight: Program
+    value: Program
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One step of one neuron, and what surrounds it.
 
     Attributes:
-        inputs: names of inputs, in order, tables last; the body reads `x.NAME`.
+        inputs: names of inputs, in order: those of a call, tables, sums; the body reads `x.NAME`.
         operators: (name, external | dense) of the functions across neurons that the body calls.
         tables: those of the inputs that are parameters over time: row `step` of each, (T, *level*) for all samples.
+        sums: those of the inputs that are sums over the whole sequence, each after what it reads.
         outputs: (name, value) that the layer returns, in order.
         next: (carry name, value) for every slot of `carry`, in that order.
         trace: (name, value) recorded by `trace`: after(x) of each state part, events, definitions.
@@ -157,9 +172,15 @@ class Program:
     next: tuple[tuple[str, str], ...]
     trace: tuple[tuple[str, str], ...]
     tables: tuple[str, ...] = ()
+    sums: tuple[SequenceSum, ...] = ()
     operators: tuple[tuple[str, str], ...] = ()
     digest: str = ""
     plan: Plan = field(default=Plan(), compare=False, repr=False)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that a call passes: the declared ones, or the clock."""
+        return self.inputs[: len(self.inputs) - len(self.tables) - len(self.sums)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,18 @@ from neuroode.spec.quantities import literal
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import NeuronSpec, ParameterDecl, Quantity
 from neuroode.system.axes import unrolled_parameters
-from neuroode.system.indices import axes_of, axis_sizes, element_values, is_table, table_values
+from neuroode.system.indices import (
+    axes_of,
+    axis_sizes,
+    element_values,
+    is_table,
+    slot_parameters,
+    table_parameters,
+    table_values,
+    value_sizes,
+    weight_parameters,
+    weight_values,
+)
 
 Array = np.ndarray
 DRAWS = ("uniform", "normal", "log_uniform", "log_normal")
@@ -97,7 +108,7 @@ def level_shape(decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
 
 def shape_of(spec: NeuronSpec, decl: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of a parameter: (*level*, *axes*, time)."""
-    sizes = axis_sizes(spec)
+    sizes = value_sizes(spec)
     return (*level_shape(decl, size), *(sizes[a] for a in axes_of(decl)), *_time(spec, decl))
 
 
@@ -125,7 +136,7 @@ def initial_values(
     """
     values: dict[str, Array] = {"dt": np.asarray(dt)}
     given = dict(given or {})
-    sizes = axis_sizes(spec)
+    sizes, lanes = value_sizes(spec), {p.name for p in slot_parameters(spec)}
     unknown = sorted(set(given) - {p.name for p in spec.parameters})
     if unknown:
         raise RunError(
@@ -151,7 +162,7 @@ def initial_values(
             if p.name in given and p.name in fixed:
                 refuse_change(p, _declared(spec, p, elements, base, size, rng), found)
             values[p.name] = found
-            parts = {} if is_table(p) else element_values(p, sizes, found)  # nothing else reads a table
+            parts = element_values(p, sizes, found) if p.name in lanes else {}  # nothing else reads a table
             base |= in_base(spec, {p.name: found}) | {n: v * _scale(p.unit) if p.unit else v for n, v in parts.items()}
         waiting = [p for p in waiting if p not in ready]
     return {k: v for k, v in values.items() if k != "dt"}
@@ -331,9 +342,8 @@ def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) ->
     """Constrained values by slot name of a program, in a form that broadcasts against *size*."""
     rows: dict[str, Any] = {}
     sizes = axis_sizes(spec)
-    for p in spec.parameters:
-        parts = {} if is_table(p) else element_values(p, sizes, np.asarray(values[p.name]))
-        for name, part in parts.items():
+    for p in slot_parameters(spec):
+        for name, part in element_values(p, sizes, np.asarray(values[p.name])).items():
             value = spread(part, p, size)
             rows |= (
                 {f"p.{name}.re": value.real, f"p.{name}.im": value.imag}
@@ -344,24 +354,28 @@ def slots(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...]) ->
 
 
 def tables(spec: NeuronSpec, values: Mapping[str, Any], size: tuple[int, ...], steps: int) -> dict[str, Array]:
-    """The first rows of the tables over time by input name of a program, (T, 1, *size*).
+    """The first rows of the tables over time by input name of a program, (T, 1, *size*); of parameters over the whole
+    sequence, which its sums read, the first of both: (tau, *size*) or (tau, T, *size*).
 
     Raises:
         RunError: more steps than the horizon.
     """
     check_horizon(spec, steps)
-    rows: dict[str, Array] = {}
-    for p in spec.parameters:
-        found = table_values(p, axis_sizes(spec), np.asarray(values[p.name])) if is_table(p) else {}
-        for name, value in found.items():
-            by_step = np.moveaxis(value, -1, 0)[:steps]
-            shape = (steps, 1, *(size if "neuron" in p.per else _beside(p, size)))
-            rows[name] = by_step.reshape(shape)
+    sizes, rows = axis_sizes(spec), {}
+    for p in table_parameters(spec):
+        for name, value in table_values(p, sizes, np.asarray(values[p.name])).items():
+            rows[name] = np.moveaxis(value, -1, 0)[:steps].reshape((steps, 1, *_beside(p, size)))
+    for p in weight_parameters(spec):
+        for name, value in weight_values(p, sizes, np.asarray(values[p.name]), np.moveaxis).items():
+            over_time = (steps, steps) if is_table(p) else (steps,)
+            rows[name] = value[tuple(map(slice, over_time))].reshape((*over_time, *_beside(p, size)))
     return rows
 
 
 def _beside(p: ParameterDecl, size: tuple[int, ...]) -> tuple[int, ...]:
     """A shape that broadcasts against *size*."""
+    if "neuron" in p.per:
+        return size
     return (*(size[:1] if "channel" in p.per else (1,)), *([1] * (len(size) - 1)))
 
 

@@ -146,9 +146,24 @@ def whole_sequence(scope: Scope) -> None:
     """What is read at every step of the sequence does not depend on states."""
     for _, ref in scope.refs():
         found = scope.names.get(ref.name)
-        if not found or found.kind not in ("state", "event", "noise") or len(ref.indices) != len(found.axes) + 1:
+        if not found or len(ref.indices) != len(found.axes) + 1 or scope.size(str(ref.indices[-1])) != "time":
             continue
-        if scope.size(str(ref.indices[-1])) == "time":
+        through = next((n for n in _behind(scope, ref.name) if scope.names[n].kind in MOVING), None)
+        if through:
             hint = "read inputs, or definitions of inputs, over the whole sequence"
-            raise SpecError(f"{ref.name} is {found.a_kind} and not known for the whole sequence",
+            kind = found.a_kind if through == ref.name else f"{found.a_kind} that reads {through}"
+            raise SpecError(f"{ref.name} is {kind} and not known for the whole sequence",
                             place=ref.mark.place, hint=hint)  # fmt: skip
+
+
+MOVING = ("state", "event", "noise")
+
+
+def _behind(scope: Scope, name: str) -> list[str]:
+    """A name, and every name that it reads through definitions."""
+    found = [name]
+    for each in found:  # grows while it is walked
+        site = scope.sites_by_role.get(("definition", each), [])
+        read = [n.name for s in site for n in walk(s.node) if isinstance(n, Ref) and n.name in scope.names]
+        found += [n for n in dict.fromkeys(read) if n not in found]
+    return found

@@ -23,7 +23,19 @@ from neuroode.spec.types import (
     StateDecl,
     Surrogate,
 )
-from neuroode.system.indices import Bound, Elements, axes_of, axis_sizes, element_name, indices, is_table
+from neuroode.system.indices import (
+    Bound,
+    Elements,
+    axes_of,
+    axis_sizes,
+    element_name,
+    indices,
+    slot_parameters,
+    table_parameters,
+    time_axes,
+    value_sizes,
+    weight_parameters,
+)
 
 
 def unrolled(spec: NeuronSpec) -> NeuronSpec:
@@ -36,9 +48,15 @@ def table_names(spec: NeuronSpec) -> tuple[str, ...]:
     return tuple(i.name for i in _Unrolling(spec).tables())
 
 
+def weight_names(spec: NeuronSpec) -> tuple[str, ...]:
+    """Names of the elements of parameters over the whole sequence."""
+    return tuple(i.name for i in _Unrolling(spec).weights())
+
+
 def unrolled_parameters(spec: NeuronSpec) -> dict[str, tuple[ParameterDecl, ...]]:
-    """Declared name -> the declarations of its elements, row by row."""
-    writing = _Unrolling(spec)
+    """Declared name -> the declarations of its elements, row by row; every step of a time axis is an element."""
+    writing = _Unrolling(spec, {})
+    writing.sizes = writing.elements.sizes = value_sizes(spec)
     return {p.name: tuple(writing._parameters(p)) for p in spec.parameters}
 
 
@@ -73,14 +91,16 @@ def unrolled_method(spec: NeuronSpec, method: Any) -> Any:
 
 
 class _Unrolling:
-    def __init__(self, spec: NeuronSpec) -> None:
+    def __init__(self, spec: NeuronSpec, over_time: Mapping[str, int] | None = None) -> None:
         self.declared, self.sizes = spec, axis_sizes(spec)
         arrays = {e.name: e.axes for e in spec.equations} | {i.name: i.axes for i in spec.inputs}
         arrays |= {e.name: e.axes for e in spec.events} | {n.name: n.axes for n in spec.noise}
         self.arrays = arrays | {p.name: axes_of(p) for p in spec.parameters}
         constants = {p.name: p.value for p in spec.parameters if p.value is not None and not isinstance(p.value, tuple)}
-        pairs = frozenset(p.name for p in spec.parameters if is_table(p) and p.type == "complex")
-        self.elements = Elements(self.sizes, self.arrays, constants, pairs)
+        rows = (*table_parameters(spec), *weight_parameters(spec))
+        pairs = frozenset(p.name for p in rows if p.type == "complex")
+        whole = time_axes(spec) if over_time is None else over_time
+        self.elements = Elements(self.sizes, self.arrays, constants, pairs, whole)
 
     def _each(self, axes: tuple[str, ...]) -> list[tuple[tuple[int, ...], Bound]]:
         return [(at, dict(zip(axes, at, strict=True))) for at in indices(axes, self.sizes)]
@@ -91,9 +111,9 @@ class _Unrolling:
             s,
             axes=(),
             method=unrolled_method(s, s.method),
-            inputs=(*(i for decl in s.inputs for i in self._inputs(decl)), *self.tables()),
+            inputs=(*(i for decl in s.inputs for i in self._inputs(decl)), *self.tables(), *self.weights()),
             states=tuple(x for decl in s.states for x in self._states(decl)),
-            parameters=tuple(x for decl in s.parameters if not is_table(decl) for x in self._parameters(decl)),
+            parameters=tuple(x for decl in slot_parameters(s) for x in self._parameters(decl)),
             noise=tuple(
                 replace(n, name=element_name(n.name, at), axes=()) for n in s.noise for at, _ in self._each(n.axes)
             ),
@@ -107,12 +127,17 @@ class _Unrolling:
 
     def tables(self) -> list[InputDecl]:
         """Tables over time enter like inputs: real ones, held over the step."""
-        found = []
-        for p in self.declared.parameters:
-            parts = ("",) if p.type != "complex" else (".re", ".im")
-            names = [element_name(p.name, at) for at, _ in self._each(axes_of(p))] if is_table(p) else []
-            found += [InputDecl(name=n + part, unit=p.unit, place=p.place) for n in names for part in parts]
-        return found
+        return [i for p in table_parameters(self.declared) for i in self._as_inputs(p)]
+
+    def weights(self) -> list[InputDecl]:
+        """Parameters over the whole sequence: inputs of the sums that read them (`system/sequences.py`)."""
+        return [i for p in weight_parameters(self.declared) for i in self._as_inputs(p)]
+
+    def _as_inputs(self, p: ParameterDecl) -> list[InputDecl]:
+        parts = ("",) if p.type != "complex" else (".re", ".im")
+        inner = tuple(a for a in axes_of(p) if a in self.sizes)
+        names = [element_name(p.name, at) for at, _ in self._each(inner)]
+        return [InputDecl(name=n + part, unit=p.unit, place=p.place) for n in names for part in parts]
 
     def _states(self, decl: StateDecl) -> list[StateDecl]:
         return [

@@ -14,9 +14,11 @@ from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.expr.units import NONE, scale_and_dimension
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
-from neuroode.system.axes import table_names, unrolled
+from neuroode.system.axes import table_names, unrolled, weight_names
 from neuroode.system.budget import check_axes, check_size
 from neuroode.system.delays import in_steps
+from neuroode.system.indices import time_axes
+from neuroode.system.sequences import split_sums
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
@@ -33,9 +35,10 @@ def build(spec: NeuronSpec) -> OdeSystem:
     """
     refuse_unsupported(spec)
     check_axes(spec)
-    tables = table_names(spec)
+    tables, weights, over_time = table_names(spec), weight_names(spec), time_axes(spec)
     spec = in_steps(unrolled(spec))
     check_size(spec)
+    spec, sums = split_sums(spec, over_time, weights, tables)
     table = SymbolTable(spec)
     step = Reader(table)
     flows, impulses = _flows(table)
@@ -57,7 +60,11 @@ def build(spec: NeuronSpec) -> OdeSystem:
         removable=table.removable,
         ramps=table.ramps,
         tables=tables,
+        sums=sums,
     )
+
+
+build_system = build  # where another `build` is near
 
 
 def _output_scale(table: SymbolTable, value: object) -> sp.Expr:

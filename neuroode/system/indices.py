@@ -36,8 +36,38 @@ def axes_of(p: ParameterDecl) -> tuple[str, ...]:
 
 
 def is_table(p: ParameterDecl) -> bool:
-    """Whether it is a table over time, which a program reads like an input, one row a step."""
+    """Whether it varies with time."""
     return "time" in p.per
+
+
+def time_axes(spec: NeuronSpec) -> dict[str, int]:
+    """Name -> number of steps of every axis that runs over the whole sequence."""
+    declared = {a.name: a.size for a in spec.axes}
+    whole = {n for n, size in declared.items() if size == "time"}
+    return {n: spec.horizon or 0 for n, size in declared.items() if n in whole or size in whole}
+
+
+def slot_parameters(spec: NeuronSpec) -> tuple[ParameterDecl, ...]:
+    """Parameters that are a number of each lane: neither tables over time nor weights over the whole sequence."""
+    apart = {p.name for p in (*table_parameters(spec), *weight_parameters(spec))}
+    return tuple(p for p in spec.parameters if p.name not in apart)
+
+
+def table_parameters(spec: NeuronSpec) -> tuple[ParameterDecl, ...]:
+    """Tables over time, which a program reads like inputs, one row a step."""
+    whole = time_axes(spec).keys()
+    return tuple(p for p in spec.parameters if is_table(p) and not whole & set(axes_of(p)))
+
+
+def weight_parameters(spec: NeuronSpec) -> tuple[ParameterDecl, ...]:
+    """Parameters over a whole-sequence axis, which only sums over the sequence read."""
+    whole = time_axes(spec).keys()
+    return tuple(p for p in spec.parameters if whole & set(axes_of(p)))
+
+
+def value_sizes(spec: NeuronSpec) -> dict[str, int]:
+    """Size of every axis that a value may have: those inside the neuron, and time axes, as long as the horizon."""
+    return axis_sizes(spec) | time_axes(spec)
 
 
 def axis_sizes(spec: NeuronSpec) -> dict[str, int]:
@@ -63,13 +93,15 @@ class Elements:
         arrays: name -> axes, of what has any.
         constants: name -> value, of what a lag may read.
         pairs: complex tables over time, which a program reads as two real inputs.
+        over_time: axes over the whole sequence -> their length; an index over one stays where it is.
     """
 
     def __init__(
         self, sizes: Mapping[str, int], arrays: Mapping[str, tuple[str, ...]], constants: Mapping[str, Expr],
-        pairs: frozenset[str] = frozenset(),
+        pairs: frozenset[str] = frozenset(), over_time: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.sizes, self.arrays, self.constants, self.pairs = sizes, arrays, constants, pairs
+        self.over_time = over_time or {}
 
     def of(self, node: Any, bound: Bound) -> Any:
         """The node with every axis index a number."""
@@ -102,9 +134,10 @@ class Elements:
     def _ref(self, ref: Ref, bound: Bound) -> Expr:
         if ref.name in self.sizes and ref.name in bound:
             return Num(Fraction(bound[ref.name]), mark=ref.mark)
-        at = tuple(bound[i] if isinstance(i, str) else i for i in ref.indices)
+        whole = tuple(i for i in ref.indices if i in self.over_time)
+        at = tuple(bound[i] if isinstance(i, str) else i for i in ref.indices if i not in whole)
         time = replace(ref.time, lag=self._lag(ref.time, bound)) if ref.time else None
-        found = replace(ref, name=element_name(ref.name, at), indices=(), time=time)
+        found = replace(ref, name=element_name(ref.name, at), indices=whole, time=time)
         if ref.name not in self.pairs:
             return found
         re, im = (replace(found, name=f"{found.name}.{part}") for part in ("re", "im"))
@@ -134,7 +167,7 @@ class Elements:
             return self._reduced(call, axis, bound)
         first = call.args[0]
         if call.name == "size" and isinstance(first, Ref):
-            return Num(Fraction(self.sizes[first.name]), mark=call.mark)
+            return Num(Fraction({**self.sizes, **self.over_time}[first.name]), mark=call.mark)
         if call.name == "hippo" and isinstance(first, Ref):
             return Num(Fraction(float(hippo(self.sizes[first.name])[bound[first.name]])), mark=call.mark)
         if call.name in SERIES and isinstance(first, Ref):
@@ -203,6 +236,21 @@ def hippo(n: int) -> np.ndarray:
     root = np.sqrt(2 * np.arange(n) + 1.0)
     skew = np.outer(root, root) / 2 * (np.triu(np.ones((n, n)), 1) - np.tril(np.ones((n, n)), -1))
     return np.linalg.eigvalsh(-1j * skew)
+
+
+def weight_values(p: ParameterDecl, sizes: Mapping[str, int], value: Any, moveaxis: Any) -> dict[str, Any]:
+    """Input name of a weight's program -> (tau, *level*) or (tau, time, *level*), of any array library.
+
+    Args:
+        sizes: of the axes inside the neuron; the other axis of `p` runs over the whole sequence.
+        moveaxis: numpy's, or what another library calls the same.
+    """
+    axes, level = axes_of(p), value.ndim - len(p.per) + 1
+    inner = tuple(a for a in axes if a in sizes)
+    (whole,) = (i for i, a in enumerate(axes) if a not in sizes)
+    first = moveaxis(value, level + whole, 0)
+    first = moveaxis(first, -1, 1) if is_table(p) else first
+    return table_values(replace(p, per=(p.per[0], *inner)), sizes, first)
 
 
 def element_values(p: ParameterDecl, sizes: Mapping[str, int], value: Any) -> dict[str, Any]:

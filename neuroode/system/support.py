@@ -8,6 +8,7 @@ from neuroode._errors import Unsupported
 from neuroode.expr.nodes import Call, Node, walk
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.delays import trained
+from neuroode.system.indices import time_axes
 
 Found = Iterable[str]
 
@@ -29,9 +30,16 @@ def _equations(kind: str) -> Callable[[NeuronSpec], Found]:
     return lambda spec: [e.name for e in spec.equations if e.kind == kind]
 
 
+def over_time(spec: NeuronSpec) -> Found:
+    """What has a whole-sequence axis and is no parameter: `h[tau] = ...`; write `h = ...` and read h[tau]."""
+    rows = [(d.name, d.axes) for d in spec.equations] + [(d.name, d.axes) for d in spec.inputs]
+    rows += [(d.name, d.axes) for d in spec.events] + [(d.name, d.axes) for d in spec.noise]
+    return [name for name, axes in rows if set(axes) & time_axes(spec).keys()]
+
+
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
-    ("whole-sequence axes (tau: time)", lambda spec: [a.name for a in spec.axes if a.size == "time"]),
+    ("equations, inputs and events over a whole-sequence axis", over_time),
     ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
     ("noise streams", lambda spec: [n.name for n in spec.noise]),

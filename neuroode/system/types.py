@@ -13,6 +13,7 @@ import sympy as sp
 
 from neuroode.expr.alike import said_once
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.sequences import SequenceSum
 from neuroode.system.show import show
 
 
@@ -97,7 +98,8 @@ class OdeSystem:
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
     input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
-    `tables`: those of the inputs that are parameters over time, read by `step`.
+    `tables`: those of the inputs that are parameters over time, read by `step`. `sums`: those that are sums over the
+    whole sequence, each after what it reads.
     """
 
     spec: NeuronSpec
@@ -114,6 +116,7 @@ class OdeSystem:
     symbols: dict[str, sp.Symbol] = field(repr=False)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
     tables: tuple[str, ...] = ()
+    sums: tuple[SequenceSum, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
 
     def state(self, name: str) -> State:

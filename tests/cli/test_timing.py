@@ -112,7 +112,7 @@ spike: h > 1
     times = of(text)
     assert [title for title, _ in order(times)] == ["guard", "outputs"]
     assert meaning(times, "guard of s", "x[tau]") == "every step, later ones too"
-    assert meaning(times, "guard of s", "W[tau, t]") == "the table's entry of this step"
+    assert meaning(times, "guard of s", "W[tau, t]") == "every step's weight in this one"
     assert times.notes[0].startswith("not causal: index tau runs over the whole sequence")
     assert times.notes[1].startswith("operator norm")
 
