@@ -43,6 +43,12 @@ def interleaved(
         base: the candidate that ratios are to, for all or for each.
     """
     bases = {n: base if isinstance(base, str) else base[n] for n in candidates}
+    times = samples(candidates, rounds, budget)
+    return [row(name, times[name], times[bases[name]]) for name in candidates]
+
+
+def samples(candidates: Mapping[str, Callable[[], object]], rounds: int, budget: float) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, which are shuffled."""
     order = list(candidates)
     times: dict[str, list[float]] = {n: [] for n in candidates}
     for f in candidates.values():
@@ -57,7 +63,7 @@ def interleaved(
         if done >= 2 and time.perf_counter() - start > budget:
             break
     gc.enable()
-    return [_row(name, times[name], times[bases[name]]) for name in candidates]
+    return times
 
 
 def _seconds(f: Callable[[], object]) -> float:
@@ -70,7 +76,8 @@ def _seconds(f: Callable[[], object]) -> float:
     return (time.process_time() - start) / calls
 
 
-def _row(name: str, mine: list[float], base: list[float]) -> Row:
+def row(name: str, mine: list[float], base: list[float]) -> Row:
+    """The median of one candidate's seconds, and of their ratios to another's of the same rounds."""
     ratios = sorted(a / max(b, 1e-9) for a, b in zip(mine, base, strict=True))
     at = [ratios[round(q * (len(ratios) - 1))] for q in (0.1, 0.9)]
     return Row(name, 1e3 * statistics.median(mine), statistics.median(ratios), *at)

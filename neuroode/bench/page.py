@@ -29,12 +29,11 @@ CPU, FlexSN of SpikingJelly runs its core step by step in Python; its generated 
 
 def page(parts: Iterable[str], command: str) -> str:
     """The whole page."""
-    return (
-        "\n\n".join(["# Benchmarks", f"Written by `{command}` on {date.today()}.", _machine(), METHOD, *parts]) + "\n"
-    )
+    return "\n\n".join(["# Benchmarks", f"Written by `{command}` on {date.today()}.", machine(), METHOD, *parts]) + "\n"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What ran: processor, system, compiler and libraries, as a list."""
     rows = [f"- {_cpu()}, one of {os.cpu_count()} cores; {platform.system()}, Python {platform.python_version()}"]
     rows += [f"- {_compiler()}"] if _compiler() else []
     known = {d.metadata["Name"].lower() for d in metadata.distributions()}

@@ -25,3 +25,19 @@ def soft_lif(reset_gradient: str = "detached") -> Neuron:
 def drive(shape: tuple[int, ...], seed: int, mean: float = 0.3) -> Array:
     """Normal noise around a mean (T, lanes): no two potentials meet a threshold exactly."""
     return np.random.default_rng(seed).normal(mean, 1.0, shape)
+
+
+def constant_lif(beta: float) -> Neuron:
+    """The same with numbers that are not trained, as in the released code."""
+    return soft_lif().replace(parameters={"beta": beta, "v_th": 1.0})
+
+
+def decoupled_lif(beta: float) -> Neuron:
+    """Eq. 12 with Algorithm 2: u is never reset, so it is linear in its past; `a` raises the threshold instead."""
+    return Neuron(
+        "decoupled_lif",
+        equations="u[t] = beta*u[t-1] + I; a[t] = beta*(a[t-1] + detach(s[t-1]))",
+        parameters={"beta": beta, "v_th": 1.0},
+        spike="u >= v_th*(1 + a)",
+        surrogate={"kind": "atan", "width": "1/pi"},
+    )
