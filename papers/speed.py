@@ -1,7 +1,7 @@
 """Training steps of several candidates over growing lengths, side by side: what the papers' headline figures are about.
 
-One process, one thread, CPU time, shuffled rounds (`neuroode.bench.measure`). A candidate that takes too long at one length
-is not run at longer ones, and the table says so.
+One process, one thread, CPU time, shuffled rounds (`neuroode.bench.measure`). A candidate that takes too long at one
+length is not run at longer ones, and the table says so.
 """
 
 from __future__ import annotations

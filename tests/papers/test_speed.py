@@ -1,0 +1,74 @@
+"""What the experiments on speed time computes the same; a slow candidate stops, and a page says why a figure is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from neuroode._errors import Unsupported
+from neuroode.papers import claims, speed
+from neuroode.papers.speed import Candidate, Experiment, Ratio, Step
+
+PAPERS = ("prf",)
+
+
+def _gradients(forward: Callable, c: torch.Tensor, g: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    c = c.clone().requires_grad_()
+    spikes = forward(c)
+    spikes.backward(g)
+    assert c.grad is not None
+    return spikes.detach().numpy(), c.grad.numpy()
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_candidate_computes_the_same_neuron(paper: str) -> None:
+    """In float64: the same spikes, and the gradient of the input to 1e-10 of its largest entry."""
+    module = import_module(f"neuroode.papers.{paper}.speed_torch")
+    random = np.random.default_rng(0)
+    c = torch.tensor(module.inputs((200, module.BATCH, module.SIZE)))
+    g = torch.tensor(random.normal(size=c.shape))
+    (first, *others) = module.FORMS.items()
+    spikes, by_c = _gradients(first[1](torch.float64), c, g)
+    assert 0.05 < spikes.mean() < 0.7
+    for name, form in others:
+        s, d = _gradients(form(torch.float64), c, g)
+        assert (s == spikes).all(), name
+        assert np.abs(d - by_c).max() <= 1e-10 * np.abs(by_c).max(), name
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_training_step_runs_and_the_page_has_a_place(paper: str) -> None:
+    module = import_module(f"neuroode.papers.{paper}.speed_torch")
+    for c in module.EXPERIMENT.candidates:
+        c.build(16)()
+    assert {n for r in module.EXPERIMENT.ratios for n in (r.slow, r.fast)} <= module.FORMS.keys()
+    assert "<!-- speed -->" in claims.read(paper).page.read_text(encoding="utf-8")
+
+
+def _sleeper(steps: int) -> Step:
+    return lambda: np.ones(steps * 500).cumsum()
+
+
+def _refused(steps: int) -> Step:
+    raise Unsupported("no such schedule")
+
+
+def test_a_slow_candidate_stops_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuroode.bench.measure.SAMPLE", 1e-4)
+    monkeypatch.setattr(speed, "LONGEST", 0.0)
+    rows = [Candidate("slow", _sleeper), Candidate("fast", lambda steps: lambda: None), Candidate("none", _refused)]
+    ratios = [Ratio("slow / fast", "slow", "fast", {8: 2.5}), Ratio("none / fast", "none", "fast", {})]
+    experiment = Experiment("prf", "A title", "4 lanes", rows, ratios)
+    cells = list(speed.measure(experiment, (8, 16), rounds=3, budget=0.0))
+    assert list(cells[0].rows) == ["slow", "fast"]
+    assert cells[0].ratios["slow / fast"].ratio > 1
+    assert not cells[1].rows
+    text = speed.section(experiment, cells, "neuroode claims prf --speed")
+    assert "- none: does not run: no such schedule" in text
+    assert "- slow: not run: 0.0 s a step at 8" in text
+    assert "| 16 | – | – | – |" in text
+    assert "| 8 | 2.5, " in text
