@@ -1,4 +1,4 @@
-"""What the experiments on speed time computes the same; a slow candidate stops, and a page says why a figure is missing."""
+"""What the experiments on speed time is the same neuron; a slow candidate stops, and a page says why a figure is missing."""
 
 from __future__ import annotations
 
