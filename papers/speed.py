@@ -122,7 +122,7 @@ def _ratio(cell: Cell, ratio: Ratio) -> str:
     return f"{ratio.paper.get(cell.steps, '–')}, {here}" if ratio.paper else here
 
 
-def main(experiment: Experiment, extra: Callable[[], str], argv: Sequence[str] | None = None) -> None:
+def main(experiment: Experiment, extra: Callable[[], str] | None = None, argv: Sequence[str] | None = None) -> None:
     """Measure, print, and with --write put the section `speed` into the paper's page; `extra` gives what follows."""
     parser = argparse.ArgumentParser(description=experiment.title)
     parser.add_argument("--quick", action="store_true", help="three lengths, three rounds: at most 4 minutes")
@@ -135,7 +135,7 @@ def main(experiment: Experiment, extra: Callable[[], str], argv: Sequence[str] |
         print(f"{cell.steps:,} steps: " + ", ".join(f"{n} {_time(cell, n)} ms" for n in cell.rows), file=sys.stderr)
         cells.append(cell)
     command = f"neuroode claims {experiment.paper} --speed" + " --quick" * given.quick
-    text = section(experiment, cells, command) + "\n\n" + extra()
+    text = section(experiment, cells, command) + (f"\n\n{extra()}" if extra else "")
     print(text)
     if given.write:
         write_section(read(experiment.paper).page, "speed", text)

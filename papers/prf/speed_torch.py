@@ -15,11 +15,12 @@ from neuroode.papers import speed
 from neuroode.papers.page import markdown
 from neuroode.papers.prf import theirs_torch
 from neuroode.papers.prf.check_torch import LONG, parted, spikes_in_single_precision
-from neuroode.papers.prf.neurons import Array, constant_lif, decoupled_lif, drive
+from neuroode.papers.prf.neurons import Array, constant_lif, decoupled_lif, drive, soft_lif
 from neuroode.papers.speed import Candidate, Experiment, Ratio, Step
 
 Tensor = torch.Tensor
-Forward = Callable[[Tensor], Tensor]
+#: forward pass, and what it trains beside the input
+Form = tuple[Callable[[Tensor], Tensor], list[Tensor]]
 BATCH, SIZE, BETA = 16, 4, 0.9
 INDEXED, UNBOUND, PUBLISHED = "sequential, x[t]", "sequential, unbind", "decoupled, as published"
 OURS = "neuroode, sequential kernel"
@@ -33,9 +34,9 @@ def published(c: Tensor) -> Tensor:
     return theirs_torch.decoupled(c, c.new_full((SIZE,), BETA), c.new_tensor(1.0))
 
 
-def ours(neuron: Neuron, schedule: str, dtype: torch.dtype = torch.float32) -> Forward:
+def ours(neuron: Neuron, schedule: str, dtype: torch.dtype) -> Form:
     layer = neuron.torch(SIZE, dt=1.0, dtype=dtype, schedule=schedule)
-    return lambda c: layer(c)[0]
+    return lambda c: layer(c)[0], list(layer.parameters())
 
 
 def inputs(shape: tuple[int, ...]) -> Array:
@@ -43,25 +44,27 @@ def inputs(shape: tuple[int, ...]) -> Array:
     return drive(shape, seed=0)
 
 
-#: name -> dtype -> forward pass
-FORMS: dict[str, Callable[[torch.dtype], Forward]] = {
-    INDEXED: lambda dtype: partial(sequential, theirs_torch.indexed),
-    UNBOUND: lambda dtype: partial(sequential, theirs_torch.unbound),
-    PUBLISHED: lambda dtype: published,
-    OURS: lambda dtype: ours(constant_lif(BETA), "sequential", dtype),
-    "neuroode, scan": lambda dtype: ours(constant_lif(BETA), "scan", dtype),
-    "neuroode, fft": lambda dtype: ours(decoupled_lif(BETA), "fft", dtype),
+#: name -> dtype -> forward pass and what it trains: nothing but in the last, as in the released code
+FORMS: dict[str, Callable[[torch.dtype], Form]] = {
+    INDEXED: lambda dtype: (partial(sequential, theirs_torch.indexed), []),
+    UNBOUND: lambda dtype: (partial(sequential, theirs_torch.unbound), []),
+    PUBLISHED: lambda dtype: (published, []),
+    OURS: partial(ours, constant_lif(BETA), "sequential"),
+    "neuroode, scan": partial(ours, constant_lif(BETA), "scan"),
+    "neuroode, fft": partial(ours, decoupled_lif(BETA), "fft"),
+    "neuroode, beta and V trained": partial(ours, soft_lif(), "sequential"),
 }
 
 
 def training(form: str, steps: int) -> Step:
     """Forward, and backward for the input, of (steps, 16, 4) in float32."""
-    forward = FORMS[form](torch.float32)
+    forward, trained = FORMS[form](torch.float32)
     c = torch.tensor(inputs((steps, BATCH, SIZE))).float().requires_grad_()
     g = torch.randn(c.shape)
 
     def step() -> None:
-        c.grad = None
+        for leaf in (c, *trained):
+            leaf.grad = None
         forward(c).backward(g)
 
     return step

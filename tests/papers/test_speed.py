@@ -1,4 +1,4 @@
-"""What the experiments on speed time is the same neuron; a slow candidate stops, and a page says why a figure is missing."""
+"""What the experiments on speed time is one neuron, what is too slow stops, and a page says why a figure is missing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from neuroode._errors import Unsupported
 from neuroode.papers import claims, speed
 from neuroode.papers.speed import Candidate, Experiment, Ratio, Step
 
-PAPERS = ("prf",)
+Form = tuple[Callable, list[torch.Tensor]]
+PAPERS = ("drf", "prf")
 
 
-def _gradients(forward: Callable, c: torch.Tensor, g: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _gradients(form: Form, c: torch.Tensor, g: torch.Tensor) -> list[np.ndarray]:
+    """Spikes, and the gradient of the input."""
+    forward, _ = form
     c = c.clone().requires_grad_()
     spikes = forward(c)
     spikes.backward(g)
     assert c.grad is not None
-    return spikes.detach().numpy(), c.grad.numpy()
+    return [spikes.detach().numpy(), c.grad.numpy()]
 
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_candidate_computes_the_same_neuron(paper: str) -> None:
     """In float64: the same spikes, and the gradient of the input to 1e-10 of its largest entry."""
     module = import_module(f"neuroode.papers.{paper}.speed_torch")
-    random = np.random.default_rng(0)
     c = torch.tensor(module.inputs((200, module.BATCH, module.SIZE)))
-    g = torch.tensor(random.normal(size=c.shape))
+    g = torch.tensor(np.random.default_rng(0).normal(size=c.shape))
     (first, *others) = module.FORMS.items()
     spikes, by_c = _gradients(first[1](torch.float64), c, g)
     assert 0.05 < spikes.mean() < 0.7
