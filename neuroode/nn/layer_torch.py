@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_torch, parallel_torch, prologue_torch, prologue_traced_torch
+from neuroode.nn import eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
@@ -27,9 +26,6 @@ from neuroode.program.types import Program
 from neuroode.program.values import joined
 
 Tensor = torch.Tensor
-_warned: set[str] = set()
-_programs: dict[str, Program] = {}  # by digest
-_kernels: dict[tuple[str, torch.dtype | None, tuple[str, str] | None], Any] = {}
 
 
 class NeuronLayer(torch.nn.Module):
@@ -39,8 +35,9 @@ class NeuronLayer(torch.nn.Module):
         size: neurons, a number or a tuple (channels first).
         dt: the step, in the declared unit of time.
         method: None takes the declared one.
-        schedule: auto | sequential (generated C kernel; without a compiler the eager program, said once) | eager |
-            scan, fft, newton (over the whole sequence, `nn.parallel_torch`; `program.plan` says what runs how).
+        schedule: auto | sequential (generated C kernel, on CUDA a Triton kernel; without a compiler or triton the eager
+            program, said once) | eager | scan, fft, newton (over the whole sequence, `nn.parallel_torch`;
+            `program.plan` says what runs how).
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
         reset_gradient: through | detached, for all events.
@@ -83,7 +80,7 @@ class NeuronLayer(torch.nn.Module):
 
     def _lower(self) -> None:
         self.program: Program = self.neuron.program(self.dt, method=self.method, schedule=self.schedule)
-        _programs[self.program.digest] = self.program
+        kernels_torch.programs[self.program.digest] = self.program
         self._border = Border(self.program, _stack)
 
     # parameters
@@ -150,7 +147,7 @@ class NeuronLayer(torch.nn.Module):
             RunError: a wrong shape, dtype, device, length or carry.
         """
         if torch.compiler.is_compiling():
-            _make_ready(*self._key())
+            kernels_torch.make_ready(self._key())
         given = read_inputs(self, x, lengths, steps, batch)
         coefficients, start, last = self._prepare(given, carry)
         full = with_tables(self, given, None if carry is None else start)
@@ -247,32 +244,27 @@ class NeuronLayer(torch.nn.Module):
             operators=self.operators_of_neuron.calls(),
         )  # fmt: skip
 
-    def _key(self) -> tuple[str, torch.dtype | None, tuple[str, str] | None]:
-        """Program, dtype of the kernel if one is wanted, and (input, output) of its recurrence."""
-        wanted = (
-            self.schedule in ("auto", "sequential") and not self.program.operators and self._like.device.type == "cpu"
-        )
+    def _key(self) -> kernels_torch.Key:
+        """Program, dtype of the kernel if one is wanted, (input, output) of its recurrence, where it runs."""
+        device = self._like.device.type
+        wanted = self.schedule in ("auto", "sequential") and not self.program.operators
+        wanted = wanted and kernels_torch.has_kernels(device)
         pair = (str(self.recurrent.input), str(self.recurrent.output)) if self.recurrent else None
-        return self.program.digest, self._like.dtype if wanted else None, pair
+        return self.program.digest, self._like.dtype if wanted else None, pair, device
 
     def _kernel(self) -> Any:
         """The compiled kernel; None, with one warning, where there is none."""
-        key = self._key()
-        if key not in _kernels:
-            _kernels[key] = _compiled(self.program, key[1], key[2])
-        return _kernels[key]
+        return kernels_torch.kernel_of(self.program, self._key())
 
     def _run_native(
         self, kernel: Any, given: Sequence, coefficients: list[Tensor], start: list[Tensor], last: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
-        from neuroode.nn import native_torch
-
         steps, lanes = given.inputs[0].shape[0], self._like.new_empty(self.size).numel()
         rows = [
             c if w.level == "layer" else c.expand(self.size).reshape(lanes)
             for c, w in zip(coefficients, self.program.coefficients, strict=True)
         ]
-        outputs, after = native_torch.run(
+        outputs, after = kernels_torch.run_of(kernel)(
             kernel,
             [x.reshape(steps, given.batch, lanes) for x in given.inputs],
             [r.contiguous() for r in rows],
@@ -332,7 +324,7 @@ class NeuronLayer(torch.nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _programs[self.program.digest] = self.program
+        kernels_torch.programs[self.program.digest] = self.program
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuronLayer:
         other = self.__class__.__new__(self.__class__)
@@ -353,35 +345,3 @@ def _described(value: Tensor) -> tuple:
 
 def _stack(rows: list[Tensor]) -> Tensor:
     return torch.stack(rows, dim=-1)
-
-
-def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> Any:
-    from neuroode.nn import native_torch
-    from neuroode.program.adjoint import adjoint
-
-    if dtype is None:
-        return None
-    try:
-        return native_torch.compile_program(program, adjoint(program), dtype, pair)
-    except Unsupported as error:
-        _warn_once(str(error))
-        return None
-
-
-def _make_ready(digest: str, dtype: torch.dtype | None, pair: tuple[str, str] | None) -> bool:
-    """Called while torch.compile traces a layer: what makes code is no part of the trace."""
-    eager_torch.eager_program(_programs[digest])
-    prologue_traced_torch.make_ready(_programs[digest])
-    if (digest, dtype, pair) not in _kernels:
-        _kernels[digest, dtype, pair] = _compiled(_programs[digest], dtype, pair)
-    return True
-
-
-# what torch.compiler.assume_constant_result does, without importing the compiler: that takes a second of each start
-_make_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def _warn_once(reason: str) -> None:
-    if reason not in _warned:
-        _warned.add(reason)
-        warnings.warn(f"no fast kernel, running the eager program instead: {reason}", RuntimeWarning, stacklevel=4)

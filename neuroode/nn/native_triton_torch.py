@@ -1,0 +1,104 @@
+"""Generated Triton kernels as differentiable torch functions: what a layer on a CUDA device runs.
+
+On a CPU they run in Triton's interpreter alone (TRITON_INTERPRET=1), by `compile_program` and `run`, which tests call.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence as Rows
+from dataclasses import asdict
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from neuroode._errors import Unsupported
+from neuroode.emit.triton import Kernels, emit_triton
+from neuroode.nn.native_torch import refuse_transforms
+from neuroode.nn.once_torch import once
+from neuroode.nn.vmap_torch import is_mapped, mapped
+from neuroode.program.types import Adjoint, Program
+
+Tensor = torch.Tensor
+HEADER = "import triton\nimport triton.language as tl\n\n\n"
+
+
+def compile_program(program: Program, adjoint: Adjoint, recurrent: tuple[str, str] | None = None) -> Any:
+    """The kernels of a program, for float32 and float64; Triton compiles them at their first call.
+
+    Raises:
+        Unsupported: no triton, recurrent weights, or an op that its kernels do not compute.
+    """
+    try:
+        from neuroode.solvers.on_triton import triton_sequence
+    except ImportError as error:
+        raise Unsupported(f"triton cannot be imported ({error})", hint="pip install 'neuroode[triton]'") from None
+    if recurrent is not None:
+        raise Unsupported("the Triton kernel has no recurrent weights")
+    module = load(HEADER + emit_triton(program, adjoint), f"{program.name} {program.digest}")
+    shape = asdict(Kernels(program, adjoint).shape())
+    return triton_sequence.Kernels(module.forward_kernel, module.backward_kernel, **shape)
+
+
+def load(source: str, name: str) -> ModuleType:
+    """A module made of emitted text. Triton reads the text of a function through `linecache`."""
+    file = f"<neuroode triton {name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = ModuleType(f"neuroode_triton_{abs(hash(name))}")
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module
+
+
+def run(
+    kernels: Any,
+    inputs: Rows[Tensor],
+    coefficients: Rows[Tensor],
+    carry: Rows[Tensor],
+    *,
+    lengths: Tensor | None = None,
+    **recurrent: Tensor | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Run over a sequence: inputs (T, B, N), coefficients () or (N,), carry (B, N) -> outputs and carry.
+
+    `recurrent` is what `native_torch.run` takes besides; none of it is there, as `compile_program` refuses recurrence.
+    """
+    assert all(x is None for x in recurrent.values())
+    tensors = [*inputs, *coefficients, *carry]
+    counts = (len(inputs), len(coefficients), 0, len(carry))
+    if is_mapped(tensors):
+        found: Any = mapped(partial(_again, kernels, counts), lengths, counts, *tensors)
+    else:
+        refuse_transforms(tensors)
+        found = _sequence().apply(kernels, lengths, (counts[0], counts[1], counts[3]), *tensors)
+    return list(found[: kernels.outputs]), list(found[kernels.outputs :])
+
+
+def _again(kernels: Any, counts: tuple[int, ...], lengths: Tensor | None, *tensors: Tensor) -> list[Tensor]:
+    """The same run with a mapped axis among its samples."""
+    ends = counts[0], counts[0] + counts[1]
+    groups = tensors[: ends[0]], tensors[ends[0] : ends[1]], tensors[ends[1] :]
+    outputs, after = run(kernels, *groups, lengths=lengths)
+    return [*outputs, *after]
+
+
+def _sequence() -> Any:
+    """`Sequence` with a second derivative that raises."""
+    global _Sequence
+    if _Sequence is None:
+        from neuroode.solvers.on_triton.triton_sequence import Sequence, cotangents
+
+        class Once(Sequence):
+            @staticmethod
+            def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+                saved = ctx.saved_tensors  # once: a checkpoint computes them anew at each access
+                with torch.no_grad():
+                    found = list(cotangents(ctx, saved, grads))
+                return tuple(once(found, (*saved, *grads)))
+
+        _Sequence = Once
+    return _Sequence
+
+
+_Sequence: Any = None

@@ -1,0 +1,1 @@
+"""Triton texts: functions of one number that kernels call, and what launches generated kernels."""

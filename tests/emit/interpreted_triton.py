@@ -1,0 +1,139 @@
+"""Generated Triton kernels in Triton's interpreter; `test_triton.py` runs this file with TRITON_INTERPRET=1."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracles
+import pytest
+import torch
+import triton_kernels
+
+from neuroode import Unsupported
+from neuroode.solvers.on_triton import triton_sequence
+
+EVERY = [*oracles.ZOO, *oracles.INVENTED]
+#: events with resets, refractory counters, lags, a complex state, several events and outputs, two inputs, no event
+SOME = ["lif", "lif_refractory", "two_inputs", "spiral", "levels", "brf", "li"]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_sequence, "lanes_of_block", lambda lanes: 4)
+
+
+def both(name: str, steps: int, batch: int, size: int, dtype: torch.dtype = torch.float64) -> tuple:
+    layer = triton_kernels.layer(name, size, dtype)
+    x = oracles.drive(layer, steps, batch)
+    return oracles.by_layer(layer, x), oracles.by_interpreter(layer, x)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_few_steps_of_every_neuron(name: str) -> None:
+    found, wanted = both(name, 5, 1, 3)
+    oracles.assert_same(found, wanted, grads=oracles.GRADIENT.get(name, 1e-11))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_two_chunks_of_every_neuron(name: str) -> None:
+    found, wanted = both(name, 33, 1, 5)
+    oracles.assert_same(found, wanted, grads=oracles.GRADIENT.get(name, 1e-11))
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_checkpoints_and_words_pass_from_chunk_to_chunk(name: str) -> None:
+    found, wanted = both(name, 33, 2, 3)
+    oracles.assert_same(found, wanted)
+    assert name == "li" or any(0 < np.mean(v != 0) < 1 for v in wanted.outputs.values())
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("name", ["lif", "two_inputs"])
+def test_none_and_one_step(name: str, steps: int) -> None:
+    oracles.assert_same(*both(name, steps, 1, 5))
+
+
+@pytest.mark.parametrize(("block", "batch", "size"), [(1, 1, 1), (16, 1, 37), (64, 37, 1), (8, 4, 5), (32, 0, 3)])
+def test_blocks_that_do_not_divide_the_lanes(
+    monkeypatch: pytest.MonkeyPatch, block: int, batch: int, size: int
+) -> None:
+    monkeypatch.setattr(triton_sequence, "lanes_of_block", lambda lanes: block)
+    oracles.assert_same(*both("alif", 7, batch, size))
+
+
+@pytest.mark.parametrize("name", ["alif", "prf", "izhikevich"])
+def test_float32(name: str) -> None:
+    layer = triton_kernels.layer(name, 5, torch.float32)
+    x = oracles.drive(layer, 20, 1)
+    assert oracles.smallest_margin(layer, x) > 1e-4
+    oracles.assert_same(oracles.by_layer(layer, x), oracles.by_interpreter(layer, x), 2e-5, 2e-4)
+
+
+@pytest.mark.parametrize("name", ["lif_refractory", "li"])
+def test_lengths(name: str) -> None:
+    layer = triton_kernels.layer(name, 2, torch.float64)
+    x = oracles.drive(layer, 35, 4)
+    lengths = torch.tensor([35, 33, 3, 0])
+    x["I"][33:, 1] = x["I"][3:, 2] = x["I"][:, 3] = float("nan")  # padding is never read
+    eager = oracles.neuron(name).torch(size=2, dtype=torch.float64, schedule="eager")
+    eager.load_state_dict(layer.state_dict())
+    found, wanted = (oracles.by_layer(each, x, lengths=lengths) for each in (layer, eager))
+    oracles.assert_same(found, wanted)
+
+
+def test_a_carry_goes_in_and_out() -> None:
+    layer = triton_kernels.layer("two_inputs", 3, torch.float64)
+    x = oracles.drive(layer, 40, 2)
+    whole, last = layer(x)
+    first, carry = layer({n: v[:17] for n, v in x.items()})
+    second, end = layer({n: v[17:] for n, v in x.items()}, carry)
+    assert all(torch.equal(torch.cat([first[n], second[n]]), whole[n]) for n in whole)
+    assert all(torch.equal(end[n], last[n]) for n in last)
+    start = layer.init_carry(2)
+    oracles.assert_same(oracles.by_layer(layer, x, start), oracles.by_interpreter(layer, x, start))
+
+
+def test_an_input_without_gradient_gets_none_and_the_rest_is_the_same() -> None:
+    layer = triton_kernels.layer("lif", 3, torch.float64)
+    x = oracles.drive(layer, 7, 2)["I"]
+    layer(x)[0].sum().backward()
+    without = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    layer(x.requires_grad_())[0].sum().backward()
+    assert x.grad.any()
+    assert all(torch.equal(a, p.grad) for a, p in zip(without, layer.parameters(), strict=True))
+
+
+def test_steps_may_lie_anywhere() -> None:
+    """An input that is one row for all steps, and one that is a part of a larger array."""
+    layer = triton_kernels.layer("lif", 3, torch.float64)
+    row = torch.full((2, 3), 3.0, dtype=torch.float64)
+    assert torch.equal(layer(row.expand(9, 2, 3))[0], layer(row.expand(9, 2, 3).contiguous())[0])
+    wide = torch.randn(9, 2, 6, dtype=torch.float64) * 9
+    assert torch.equal(layer(wide[..., :3])[0], layer(wide[..., :3].contiguous())[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.script:DeprecationWarning")  # torch imports its own
+def test_a_second_derivative_and_forward_mode_are_refused() -> None:
+    layer = triton_kernels.layer("lif", 2, torch.float64)
+    x = oracles.drive(layer, 3, 1)["I"].requires_grad_()
+    (first,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(Unsupported, match="no second derivative"):
+        first.sum().backward()
+    with pytest.raises(Unsupported, match="forward mode"), torch.autograd.forward_ad.dual_level():
+        layer(torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x)))
+
+
+def test_vmap_makes_more_samples() -> None:
+    layer = triton_kernels.layer("lif", 2, torch.float64)
+    x = torch.stack([oracles.drive(layer, 4, 1, seed)["I"] for seed in range(3)])
+    found = torch.func.vmap(lambda v: layer(v)[0])(x)
+    assert torch.equal(found, torch.stack([layer(v)[0] for v in x]))
+
+
+def test_recurrent_weights_are_refused() -> None:
+    layer = oracles.neuron("lif").torch(size=2)
+    with pytest.raises(Unsupported, match="recurrent"):
+        triton_kernels.native_triton_torch.compile_program(
+            layer.program, triton_kernels.adjoint(layer.program), ("I", "s")
+        )
