@@ -57,6 +57,12 @@ def spikingjelly_plif(x: torch.Tensor, decay_input: bool = True) -> Runs:
     return _spikingjelly(node, x)
 
 
+def spikingjelly_qif(x: torch.Tensor) -> Runs:
+    from spikingjelly.activation_based import neuron
+
+    return _spikingjelly(neuron.QIFNode(step_mode="m", store_v_seq=True), x)
+
+
 def norse_lif_box(x: torch.Tensor) -> Runs:
     from norse.torch.functional import lif_box
 
@@ -107,6 +113,7 @@ def _norse(step, state, x: torch.Tensor) -> Runs:  # type: ignore[no-untyped-def
 PEERS = {
     ("lif", "snntorch"): (snntorch_leaky, {"tau": 10.0}, 1.0),
     ("lif", "spikingjelly"): (spikingjelly_lif, {"tau": 10.0}, 4.0),
+    ("qif", "spikingjelly"): (spikingjelly_qif, {}, 1.0),
     ("lif", "norse"): (norse_lif_box, {"tau": 10.0}, 4.0),
     ("alif", "norse"): (norse_lsnn, {"tau": 10.0, "tau_s": 5.0, "tau_a": 50.0}, 2.0),
     ("synaptic", "snntorch"): (snntorch_synaptic, {"tau": 10.0, "tau_s": 5.0}, 0.3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from neuroode.analysis import linearity
+from neuroode.analysis.riccati import riccati_facts
 from neuroode.analysis.types import Block, Fact, Report
 from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
@@ -19,6 +20,7 @@ def analyse(system: OdeSystem) -> Report:
     facts = (
         *_class_facts(system, classes, rows),
         *(f for b in blocks for f in _stability(b)),
+        *(f for b in blocks for f in riccati_facts(system, b)),
         *(_degenerate_fact(e) for e in degenerate),
         *_reset_facts(system),
         *_removed(system),

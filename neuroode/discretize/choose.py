@@ -10,7 +10,7 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Block, Report
-from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, runge_kutta
+from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, riccati, runge_kutta
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
@@ -29,6 +29,7 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
     """
     declared = report.system.spec.method if method is None else method
     found = _derived(report, declared)
+    riccati.check_infinity(found)
     return replace(found, beside_held=beside_held(found, lambda other: _derived(other, declared)))
 
 
@@ -112,6 +113,8 @@ def _auto(report: Report, block: Block) -> Update:
     verdict = exact.applies(report, block)
     if verdict.applies:
         return exact.derive(report, block, dt_symbol(report))
+    if riccati.applies(report, block).applies:
+        return riccati.derive(report, block, dt_symbol(report))
     if exp_euler.applies(report, block.states).applies:
         return _exp_euler(report, block.states, f"no exact step: {verdict.reason}; each state is linear in itself")
     return euler.derive(report, block.states, dt_symbol(report), f"no exact step: {verdict.reason}")
@@ -119,6 +122,8 @@ def _auto(report: Report, block: Block) -> Update:
 
 def _exact(report: Report, block: Block) -> Update:
     verdict = exact.applies(report, block)
+    if riccati.applies(report, block).applies:
+        return riccati.derive(report, block, dt_symbol(report))
     if not verdict.applies:
         raise Unsupported(
             f"method 'exact' does not apply to {', '.join(block.states)}: {verdict.reason}",

@@ -25,7 +25,7 @@ class Update:
 
     `exact`: equals the flow for inputs as they are held over the step (zero or linear), up to rounding.
     `convergence_order` is for smooth flows and inputs as they are held; None for exact steps. `stages` are values that
-    `values` and later stages read, by symbol.
+    `values` and later stages read, by symbol. `guards`: margins of events that this step computes otherwise.
     """
 
     states: tuple[str, ...]
@@ -36,6 +36,7 @@ class Update:
     why: str
     stages: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
     shown: str = ""  # the formula to print, where the entries of `values` are too long to read
+    guards: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

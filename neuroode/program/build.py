@@ -60,6 +60,7 @@ class _Step:
         beside = self.discretization.beside_held.values()
         stages = [u.stages for u in self.discretization.updates] + [b.stages for b in beside]
         self.stages = {s.name: e for rows in stages for s, e in rows}
+        self.guards = {m: e for u in self.discretization.updates for m, e in u.guards.items()}
         self.parameters = self._declare_parameters()
 
     # parameters and carry
@@ -214,7 +215,7 @@ class _Step:
         return b.emit("sub", one, total) if op == "or" else total
 
     def _test(self, event: Event, test: Test, name: str) -> str:
-        margin = self.lowering.real(test.margin)
+        margin = self.lowering.real(self.guards.get(test.margin, test.margin))
         if test is event.condition:  # the event stays one comparison, which kernels know as a bit
             margin = refractory.silenced(self, event, margin, -1.0)
         with self._fragment(margin) as fragment:
@@ -255,9 +256,9 @@ class _Step:
         return value
 
     def _jumped(self, name: str, value: Value, event: Event, signal: str) -> Value:
-        """x + e*(target - x) for each assignment of this event to `name`."""
+        """x + e*(target - x) for each assignment of this event to `name`. A flow to infinity passes there by itself."""
         for jump in event.jumps:
-            if jump.state == name:
+            if jump.state == name and jump.value not in (sp.oo, -sp.oo):
                 e = self._value(signal).re
                 e = self.builder.emit("detach", e) if event.detached else e
                 amount = self._amount(name, value, jump.value, event.late)

@@ -8,6 +8,7 @@ from typing import cast
 import sympy as sp
 
 from neuroode._errors import AnalysisError
+from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Compare, Cond, Expr, Logic, Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
@@ -154,6 +155,8 @@ def _condition(table: SymbolTable, reader: Reader, c: Cond) -> Condition:
         return Combined(c.op, tuple(_condition(table, reader, i) for i in c.args))
     test = reader.condition(c)
     assert isinstance(test, Test)
+    if test.margin.has(fn.peak):
+        return test
     return Test(test.margin / _margin_scale(table, c), test.strict)
 
 

@@ -13,6 +13,12 @@ class _Printer(StrPrinter):
     def _print_ImaginaryUnit(self, expr: sp.Expr) -> str:
         return "i"
 
+    def _print_Infinity(self, expr: sp.Expr) -> str:
+        return "inf"
+
+    def _print_NegativeInfinity(self, expr: sp.Expr) -> str:
+        return "-inf"
+
     def _print_Pow(self, expr: sp.Expr, rational: bool = False) -> str:
         return super()._print_Pow(expr, rational).replace("**", "^")
 

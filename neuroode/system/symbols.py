@@ -169,8 +169,10 @@ class Reader:
         if isinstance(node, Logic):
             return Combined(node.op, tuple(self.condition(c) for c in node.args))
         left, right = self.expr(node.left), self.expr(node.right)
-        margin = left - right if node.op in (">", ">=") else right - left
-        return Test(margin, node.op in (">", "<"))
+        high, low = (left, right) if node.op in (">", ">=") else (right, left)
+        if sp.oo in (high, low) or -sp.oo in (high, low):
+            return _infinite(node, high, low)
+        return Test(high - low, node.op in (">", "<"))
 
     def _binary(self, node: Binary) -> sp.Expr:
         # left-deep chains of thousands of terms: walk down the spine instead of recursing
@@ -301,6 +303,14 @@ def _whole(lag: Expr) -> int:
         case Binary():
             return int(BINARY[lag.op](sp.Integer(_whole(lag.left)), sp.Integer(_whole(lag.right))))
     raise Unsupported("a lag that is not a constant number is not lowered yet")
+
+
+def _infinite(node: Compare, high: sp.Expr, low: sp.Expr) -> Test:
+    """`v >= inf` and `v <= -inf`: reached by a flow that blows up."""
+    if node.op in (">", "<") or (low is not sp.oo and high is not -sp.oo):
+        raise AnalysisError(f"the guard '{show(node)}' is the same for every number", hint="a peak is v >= inf")
+    side = high if low is sp.oo else -low
+    return Test(fn.peak(side), False)
 
 
 def _as_number(c: Condition) -> sp.Expr:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from neuroode.expr import functions as fn
 from neuroode.expr.alike import said_once
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.sequences import SequenceSum
@@ -141,6 +142,8 @@ def _when(i: Impulse) -> str:
 
 
 def show_condition(c: Condition) -> str:
+    if isinstance(c, Test) and isinstance(c.margin, fn.peak):
+        return f"{show(c.margin.args[0])} >= inf"
     if isinstance(c, Test):
         return f"{show(c.margin)} {'>' if c.strict else '>='} 0"
     parts = [show_condition(i) for i in c.items]
