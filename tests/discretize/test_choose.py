@@ -10,11 +10,12 @@ from neuroode._errors import NeuroodeError, RunError, SpecError, Unsupported
 
 LIF = "dv/dt = -v + I\n"
 QIF = "dv/dt = v^2 + I\n"
+CUBIC = "dv/dt = v - v^3 + I\n"
 PAIR = "|\n  dv/dt = -v - w + I\n  dw/dt = v - w\n"
 MIXED = "|\n  dv/dt = -v^2 - w + I\n  dw/dt = v - w\n"
 
 REFUSED = [
-    (QIF, "exact", "does not apply to v: not linear: v is nonlinear"),
+    (CUBIC, "exact", "does not apply to v: not linear: v is nonlinear"),
     (QIF, "exp_euler", "v is not linear in itself"),
     (MIXED, "exact", "not linear"),
     (LIF, "magic", "unknown method 'magic'"),
@@ -53,7 +54,7 @@ def test_refused_with_the_reason(text: str, method: str | dict, reason: str) -> 
 @pytest.mark.parametrize(
     ("text", "methods"),
     [
-        (LIF, ["exact"]), (QIF, ["euler"]), (PAIR, ["exact"]), (MIXED, ["euler"]),
+        (LIF, ["exact"]), (QIF, ["exact"]), (CUBIC, ["euler"]), (PAIR, ["exact"]), (MIXED, ["euler"]),
         ("|\n  dv/dt = -v*g + I\n  dg/dt = v - g*v\n", ["exp_euler"]),
         ("|\n  dv/dt = -v + I\n  dw/dt = -w^3 + v\n", ["exact", "euler"]),
         ("|\n  du/dt = (-1 + 2i)*u + I : complex\n  dv/dt = -v + real(u)\noutputs: v\n", ["exact"]),
@@ -69,9 +70,9 @@ def test_auto(text: str, methods: list[str]) -> None:
 
 
 def test_auto_explains_why_not_exact() -> None:
-    (update,) = neuron("equations: " + QIF).discretize().updates
+    (update,) = neuron("equations: " + CUBIC).discretize().updates
     assert "no exact step" in update.why
-    assert "2*v" in update.why
+    assert "3*v^2" in update.why
 
 
 def test_a_method_by_state() -> None:

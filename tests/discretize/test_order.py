@@ -72,7 +72,7 @@ def test_what_a_discretization_says_of_its_order() -> None:
         assert (found.exact, found.convergence_order) == (exact, order)
 
 
-@pytest.mark.parametrize("name", ["complex", "pair"])
+@pytest.mark.parametrize("name", ["complex", "pair", "qif"])
 def test_exact_for_piecewise_constant_input(name: str) -> None:
     text, states, f = PROBLEMS[name]
     x = np.random.default_rng(0).normal(size=20)
