@@ -88,6 +88,13 @@ def _unary(function: str):
     return lambda value, t: f"{function}({t[0]})"
 
 
+def _pair(value, t):
+    k, part = value
+    if part in "CS":
+        return f"pair({k}, {t[0]}, {t[1]})[{'CS'.index(part)}]"
+    return f"pair_slope({k}, {part!r}, {t[0]}, {t[1]})"
+
+
 OTHERS = {
     "softplus": lambda value, t: f"jnp.logaddexp({t[0]}, number(0.0, {t[0]}))",
     "pow": lambda value, t: f"jnp.power({t[0]}, {t[1]})",
@@ -103,7 +110,7 @@ OTHERS = {
     "phi": lambda value, t: f"phi({value}, {t[0]})",
     "cphi_re": lambda value, t: f"cphi({value}, {t[0]}, {t[1]}).real",
     "cphi_im": lambda value, t: f"cphi({value}, {t[0]}, {t[1]}).imag",
-    "pair": lambda value, t: f"pair({value[0]}, {t[0]}, {t[1]})[{'CS'.index(value[1])}]",
+    "pair": _pair,
     "edd": lambda value, t: f"edd({', '.join(t)})",
     "expm": lambda value, t: f"expm({value[0]}, {', '.join(t)})[..., {value[1]}, {value[2]}]",
 }

@@ -173,6 +173,12 @@ def pair(k: int, m: jax.Array, d: jax.Array) -> tuple[jax.Array, jax.Array]:
     return _pair(k, *jnp.broadcast_arrays(m, d))
 
 
+def pair_slope(k: int, part: str, m: jax.Array, d: jax.Array) -> jax.Array:
+    """A derivative of `pair`: phi_k'(m + j) = U + V j, T = dS/dd."""
+    m, d = jnp.broadcast_arrays(m, d)
+    return _pair_last(k, m, d) if part == "T" else _pair_slopes(k, m, d)["UV".index(part)]
+
+
 def _pair_values(k, m, d):
     size = jnp.maximum(jnp.abs(m), jnp.sqrt(jnp.abs(d)))
     small, real = size < 1, d >= 0

@@ -168,6 +168,11 @@ def pair(k: int, m: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, torch.
     return function.apply(k, *torch.broadcast_tensors(m, d))
 
 
+def pair_slope(k: int, part: str, m: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    """A derivative of `pair`: phi_k'(m + j) = U + V j, T = dS/dd."""
+    return _pair_slopes(k, *torch.broadcast_tensors(m, d))["UVT".index(part)]
+
+
 def _pair_slopes(k, m, d):
     """(U, V, T) with phi_k'(m + j) = U + V j and T = dS/dd; V/2 = dC/dd. Where nodes are repeated nothing cancels."""
     C, S, T = _pair_values(k, m, d)
