@@ -110,7 +110,7 @@ def section(experiment: Experiment, cells: Sequence[Cell], command: str) -> str:
 
 
 def _time(cell: Cell, name: str) -> str:
-    return f"{cell.rows[name].milliseconds:.3g}" if name in cell.rows else "–"
+    return _short(cell.rows[name].milliseconds) if name in cell.rows else "–"
 
 
 def _ratio(cell: Cell, ratio: Ratio) -> str:
@@ -118,8 +118,13 @@ def _ratio(cell: Cell, ratio: Ratio) -> str:
         here = "–"
     else:
         r = cell.ratios[ratio.name]
-        here = f"{r.ratio:.3g} ({r.low:.3g} to {r.high:.3g})"
+        here = f"{_short(r.ratio)} ({_short(r.low)} to {_short(r.high)})"
     return f"{ratio.paper.get(cell.steps, '–')}, {here}" if ratio.paper else here
+
+
+def _short(x: float) -> str:
+    """Three digits."""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
 
 
 def main(experiment: Experiment, extra: Callable[[], str] | None = None, argv: Sequence[str] | None = None) -> None:
