@@ -242,6 +242,18 @@ def lengths(case: Case) -> None:
     assert_same(*found, EQUAL * 10, SLOPES)
 
 
+def parallel(case: Case) -> None:
+    """Stage by stage over the whole sequence, for every model that has no operators: the same values and gradients."""
+    if case.neuron.program(case.dt).operators:
+        return
+    short = torch.tensor([STEPS - 6, STEPS])
+    for call in ({}, {"lengths": short}):
+        layer = case.layer()
+        wanted = by_layer(case.layer(schedule="eager"), case.tensors, **call)
+        layer.schedule = "scan"  # also where users are told that it has no use
+        assert_same(by_layer(layer, case.tensors, **call), wanted, EQUAL * 100, SLOPES * 10)
+
+
 def chunks(case: Case) -> None:
     """Two calls that pass the carry on equal one; also with lengths, also recurrent where there is one output."""
     for options in ({}, {"schedule": "eager"}):
@@ -305,7 +317,7 @@ def train(case: Case) -> None:
 
 
 STAGES: tuple[Callable[[Case], None], ...] = (
-    check, show, simulate, slopes, eager, kernel, recurrent, lengths, chunks, single, emit, train, jax,
+    check, show, simulate, slopes, eager, kernel, recurrent, lengths, parallel, chunks, single, emit, train, jax,
 )  # fmt: skip
 
 

@@ -107,10 +107,14 @@ class _Sweep:
         start = [self.start[s].detach() for s in stage.slots]
         if stage.kind == "affine":
             matrix, drive = self._entries(stage.matrix), self._rows(stage.drive)
-            return [self._masked(x) for x in scans_torch.scan(stage, matrix, drive, start)], {}
+            solve = scans_torch.convolve if self._by_transform(stage) else scans_torch.scan
+            return [self._masked(x) for x in solve(stage, matrix, drive, start)], {}
         names = stage.once.inputs
         rows, bits = loop(stage.once, self.coefficients, [self.known[n].detach() for n in names], start, self.lengths)
         return rows, bits
+
+    def _by_transform(self, stage: Stage) -> bool:
+        return self.schedule == "fft" and stage.invariant
 
     def _linearized(self, stage: Stage, found: list[Tensor], bits: Row) -> list[Tensor]:
         """The trajectory with its gradient."""
@@ -118,7 +122,9 @@ class _Sweep:
         rows = self._evaluate(stage.step, fixed)
         with torch.no_grad():
             slopes = self._entries(stage.jacobian, {n: x.detach() for n, x in fixed.items()})
-        return list(_Trajectory.apply(stage, slopes, found, *(rows[f"n.{s}"] for s in stage.slots)))
+        return list(
+            _Trajectory.apply((stage, self._by_transform(stage)), slopes, found, *(rows[f"n.{s}"] for s in stage.slots))
+        )
 
     def _around(self, stage: Stage, found: list[Tensor], bits: Row) -> Row:
         """What the pointwise step reads: its own states before each step; only the first has a gradient from here."""
@@ -157,8 +163,10 @@ class _Trajectory(torch.autograd.Function):
     """The value of a solution; its gradient goes to the right sides of the steps, through the adjoint recurrence."""
 
     @staticmethod
-    def forward(ctx: Any, stage: Stage, slopes: list[Tensor], found: list[Tensor], *rows: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        ctx.stage = stage
+    def forward(
+        ctx: Any, how: tuple[Stage, bool], slopes: list[Tensor], found: list[Tensor], *rows: Tensor
+    ) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.how = how
         ctx.save_for_backward(*slopes)
         return tuple(x.clone() if any(x is r for r in rows) else x for x in found)
 
@@ -166,7 +174,8 @@ class _Trajectory(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         slopes = ctx.saved_tensors
         with torch.no_grad():
-            found = scans_torch.adjoint(ctx.stage, list(slopes), [g.contiguous() for g in grads])
+            stage, by_transform = ctx.how
+            found = scans_torch.adjoint(stage, list(slopes), [g.contiguous() for g in grads], by_transform)
         return None, None, None, *once(found, (*slopes, *grads))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from neuroode.program.partition import Stage
-from neuroode.solvers.on_torch import scan_torch
+from neuroode.solvers.on_torch import convolution_torch, scan_torch
 
 Tensor = torch.Tensor
 
@@ -25,10 +25,25 @@ def scan(stage: Stage, matrix: Sequence[Tensor], drive: Sequence[Tensor], start:
     return sides.apart(found)
 
 
-def adjoint(stage: Stage, slopes: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
+def convolve(stage: Stage, matrix: Sequence[Tensor], drive: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
+    """The same by Fourier transforms, for a matrix that is the same in every step.
+
+    Raises:
+        RunError: a system that grows so much over the sequence that a transform would lose its digits.
+    """
+    sides = _Sides(stage, drive[0].shape)
+    return sides.apart(
+        convolution_torch.affine_invariant(sides.form, sides.entries(matrix), sides.rows(drive), sides.starts(start))
+    )
+
+
+def adjoint(
+    stage: Stage, slopes: Sequence[Tensor], cotangents: Sequence[Tensor], by_transform: bool = False
+) -> list[Tensor]:
     """lambda[t] = g[t] + J[t+1]' lambda[t+1], (T, B, *size*) of each slot."""
     sides = _Sides(stage, cotangents[0].shape)
-    return sides.apart(scan_torch.adjoint(sides.form, sides.entries(slopes), sides.rows(cotangents)))
+    solve = convolution_torch.adjoint_invariant if by_transform else scan_torch.adjoint
+    return sides.apart(solve(sides.form, sides.entries(slopes), sides.rows(cotangents)))
 
 
 class _Sides:
