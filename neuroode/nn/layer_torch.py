@@ -66,6 +66,7 @@ class NeuronLayer(torch.nn.Module):
         self.neuron = neuron.from_spec(spec)
         self.size = layer_size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
+        self.iterations: dict[str, int] = {}  # of the last call with schedule="newton", by states
         self._lower()
         dtype = dtype or torch.get_default_dtype()
         if dtype not in (torch.float32, torch.float64):
@@ -153,9 +154,10 @@ class NeuronLayer(torch.nn.Module):
         full = with_tables(self, given, None if carry is None else start)
         kernel = self._kernel()
         if self.schedule in PARALLEL:
-            outputs, after = parallel_torch.run(
+            whole = parallel_torch.run(
                 self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=self.schedule
             )
+            outputs, after, self.iterations = whole.outputs, whole.carry, whole.iterations
         elif kernel is None:
             found = self._run_eager(full, coefficients, start, last)
             outputs, after, last = found.outputs, found.carry, found.last

@@ -19,6 +19,7 @@ from neuroode.nn import scans_torch
 from neuroode.nn.eager_torch import eager_program
 from neuroode.nn.loops_torch import loop
 from neuroode.nn.native_torch import refuse_transforms
+from neuroode.nn.newton_torch import Problem, newton
 from neuroode.nn.once_torch import once
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
@@ -27,11 +28,20 @@ Tensor = torch.Tensor
 Row = dict[str, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class ParallelRun:
+    """Outputs (T, B, *size*), the carry (B, *size*) after each sample's last step, newton's iterations by states."""
+
+    outputs: list[Tensor]
+    carry: list[Tensor]
+    iterations: dict[str, int]
+
+
 def run(
     program: Program, coefficients: Sequence[Tensor], inputs: Sequence[Tensor], carry: Sequence[Tensor],
     *, lengths: Tensor | None = None, schedule: str = "scan",
-) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    """Outputs (T, B, *size*) and the carry (B, *size*) after the last step of each sample.
+) -> ParallelRun:  # fmt: skip
+    """Run over T steps.
 
     Args:
         coefficients: broadcast against *size*. inputs: (T, B, *size*) each. carry: (B, *size*) each.
@@ -40,13 +50,13 @@ def run(
     """
     refuse_transforms([*coefficients, *inputs, *carry])
     if not inputs[0].shape[0]:
-        return [inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry)
+        return ParallelRun([inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry), {})
     given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))
     sweep = _Sweep(partition(program), tuple(coefficients), given, start, lengths, schedule)
     for stage in sweep.parts.stages:
         sweep.solve(stage)
-    return sweep.outputs(program), [sweep.after[s.name] for s in program.carry]
+    return ParallelRun(sweep.outputs(program), [sweep.after[s.name] for s in program.carry], sweep.iterations)
 
 
 @dataclass
@@ -60,6 +70,7 @@ class _Sweep:
     lengths: Tensor | None
     schedule: str
     after: Row = field(default_factory=dict)
+    iterations: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shape = next(iter(self.known.values())).shape
@@ -109,9 +120,31 @@ class _Sweep:
             matrix, drive = self._entries(stage.matrix), self._rows(stage.drive)
             solve = scans_torch.convolve if self._by_transform(stage) else scans_torch.scan
             return [self._masked(x) for x in solve(stage, matrix, drive, start)], {}
-        names = stage.once.inputs
-        rows, bits = loop(stage.once, self.coefficients, [self.known[n].detach() for n in names], start, self.lengths)
-        return rows, bits
+        if self.schedule == "newton":
+            rows, bits = self._by_newton(stage, start)
+            if rows is not None:
+                return rows, bits
+        given = [self.known[n].detach() for n in stage.once.inputs]
+        return loop(stage.once, self.coefficients, given, start, self.lengths)
+
+    def _by_newton(self, stage: Stage, start: list[Tensor]) -> tuple[list[Tensor] | None, Row]:
+        known = self._detached()
+
+        def step(before: Sequence[Tensor]) -> tuple[list[Tensor], Row]:
+            rows = self._evaluate(stage.once, known, carry=before)
+            return [rows.pop(f"n.{s}") for s in stage.slots], rows
+
+        def slopes(before: Sequence[Tensor], bits: Row) -> list[Tensor]:
+            own = {f"c.{s}": x for s, x in zip(stage.slots, before, strict=True)}
+            return self._entries(stage.matrix, known | bits | own)
+
+        def solve(*parts: Sequence[Tensor]) -> list[Tensor]:
+            return scans_torch.scan(stage, *parts)
+
+        name = ", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots))
+        problem = Problem(name, start, self.shape, step, slopes, solve, self._masked)
+        found, bits, self.iterations[name] = newton(problem)
+        return found, bits
 
     def _by_transform(self, stage: Stage) -> bool:
         return self.schedule == "fft" and stage.invariant
@@ -140,11 +173,13 @@ class _Sweep:
     def _detached(self) -> Row:
         return {n: x.detach() for n, x in self.known.items()}
 
-    def _evaluate(self, program: Program | None, known: Mapping[str, Tensor], wide: bool = True) -> Row:
-        """The outputs of a pointwise program for all steps at once."""
+    def _evaluate(
+        self, program: Program | None, known: Mapping[str, Tensor], wide: bool = True, carry: Sequence[Tensor] = ()
+    ) -> Row:
+        """The outputs of a program for all steps at once, from the states before each of them."""
         assert program is not None
         inputs = tuple(known[n] for n in program.inputs)
-        rows, _, _ = eager_program(program).step(self.coefficients, (), inputs)
+        rows, _, _ = eager_program(program).step(self.coefficients, tuple(carry), inputs)
         named = zip((n for n, _ in program.outputs), rows, strict=True)
         return {n: x.expand(self.shape) if wide and x.shape != self.shape else x for n, x in named}
 

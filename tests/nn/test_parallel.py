@@ -8,6 +8,7 @@ import torch
 from oracles import INVENTED, ZOO, assert_same, by_interpreter, by_layer, drive, neuron, scatter
 
 import neuroode as no
+from neuroode.nn import newton_torch
 from neuroode.program.partition import partition
 from neuroode.spec.read_yaml import read_text
 
@@ -155,3 +156,36 @@ def test_no_gradient_is_computed_where_none_is_wanted() -> None:
     with torch.no_grad():
         out, carry = layer(next(iter(drive(layer, 60, 2).values())))
     assert not any(v.requires_grad for v in (out, *carry.values()))
+
+
+@pytest.mark.parametrize("name", ["prf", "drf", "rc_ladder", "cuba_lif", "alpha_synapse"])
+def test_invariant_parts_by_fourier_transforms(name: str) -> None:
+    layer = build(name, "fft")
+    x = drive(layer, 67, 2)
+    carry = layer.init_carry(2)
+    start = type(carry)({k: v + 0.01 for k, v in carry.items()}, carry.digest)
+    assert_same(by_layer(layer, x, start), by_interpreter(layer, x, start), values=1e-11, grads=1e-10)
+
+
+@pytest.mark.parametrize("name", ["lif", "brf", "izhikevich", "channels", "lif_refractory", "levels"])
+def test_newton_finds_the_trajectory_of_the_loop(name: str) -> None:
+    layer = build(name, "newton")
+    x = drive(layer, 90, 2)
+    assert_same(by_layer(layer, x), by_interpreter(layer, x), values=1e-10, grads=1e-9)
+    (count,) = layer.iterations.values()
+    assert 1 <= count < 90
+
+
+def test_newton_says_where_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = build("izhikevich", "newton")
+    x = drive(layer, 90, 2)
+    monkeypatch.setattr(newton_torch, "LIMIT", 3)
+    with pytest.warns(RuntimeWarning, match="newton did not settle on u, v within 3 iterations: it runs step by step"):
+        found = by_layer(layer, x)
+    assert_same(found, by_interpreter(layer, x), values=1e-10, grads=1e-9)
+    assert layer.iterations == {"u, v": 3}
+
+
+def test_newton_has_nothing_to_do_for_a_linear_neuron() -> None:
+    with pytest.raises(no.Unsupported, match="'prf' has a closed form over time, so there is nothing to iterate"):
+        neuron("prf").torch(3, schedule="newton")
