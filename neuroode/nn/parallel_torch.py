@@ -21,8 +21,10 @@ from neuroode.nn.loops_torch import loop
 from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.newton_torch import Problem, newton
 from neuroode.nn.once_torch import once
+from neuroode.program.collapse import Collapse
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
+from neuroode.solvers.on_torch import convolution_torch
 
 Tensor = torch.Tensor
 Row = dict[str, Tensor]
@@ -53,7 +55,8 @@ def run(
         return ParallelRun([inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry), {})
     given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))
-    sweep = _Sweep(partition(program), tuple(coefficients), given, start, lengths, schedule)
+    collapsed = schedule == "fft" and lengths is None  # the states of samples that end early are needed
+    sweep = _Sweep(partition(program, collapsed), tuple(coefficients), given, start, lengths, schedule)
     for stage in sweep.parts.stages:
         sweep.solve(stage)
     return ParallelRun(sweep.outputs(program), [sweep.after[s.name] for s in program.carry], sweep.iterations)
@@ -79,8 +82,11 @@ class _Sweep:
 
     def solve(self, stage: Stage) -> None:
         """Add what a stage finds."""
-        by_kind = {"event": self._event, "delay": self._delay}
-        by_kind.get(stage.kind, self._recurrence)(stage)
+        if stage.collapse is not None:
+            self._collapsed(stage, stage.collapse)
+        else:
+            by_kind = {"event": self._event, "delay": self._delay}
+            by_kind.get(stage.kind, self._recurrence)(stage)
 
     def outputs(self, program: Program) -> list[Tensor]:
         rows = self._evaluate(self.parts.outputs, self.known)
@@ -99,6 +105,20 @@ class _Sweep:
             self.known[f"c.{slot}"] = line[depth - 1 - k : depth - 1 - k + steps]
             self.after[slot] = self._last(line[depth - 1 - k :])
         self.known[f"n.{slots[0]}"] = newest
+
+    def _collapsed(self, stage: Stage, what: Collapse) -> None:
+        """Readings by one convolution each; the states themselves are known after the last step only."""
+        size = self.shape[2:]
+        branches = scans_torch.Branches(stage, size)
+        gain = branches.numbers(self._evaluate(what.gains, self.known, wide=False), "g.")
+        factor = branches.factors(list(self._evaluate(stage.matrix, self.known, wide=False).values()))
+        weights = self._evaluate(what.weights, self.known, wide=False)
+        signal = self._evaluate(what.signal, self.known)["u"]
+        start = branches.states([self.start[s] for s in stage.slots])
+        for i, name in enumerate(what.readings.values()):
+            reading = branches.numbers(weights, f"C.{i}.").conj()
+            self.known[name], last = convolution_torch.collapsed(reading, gain, factor, signal, start)
+        self.after |= dict(zip(stage.slots, branches.apart(last), strict=True))
 
     def _recurrence(self, stage: Stage) -> None:
         with torch.no_grad():

@@ -86,3 +86,36 @@ class _Sides:
             return torch.stack([r.expand(self.shape) for r in rows], 1)
         found = torch.stack(torch.broadcast_tensors(*rows))
         return found.reshape(self.count, *[1] * (self.lanes + 1 - found.dim()), *found.shape[1:])
+
+
+class Branches:
+    """The blocks of a diagonal or complex stage as numbers along a last axis."""
+
+    def __init__(self, stage: Stage, size: torch.Size) -> None:
+        self.stage, self.size = stage, size
+
+    def numbers(self, rows: dict[str, Tensor], prefix: str) -> Tensor:
+        """(*size*, n) from a row for each slot; of complex blocks real and imaginary part."""
+        return self._together([rows[f"{prefix}{s}"].expand(self.size) for s in self.stage.slots])
+
+    def factors(self, entries: Sequence[Tensor]) -> Tensor:
+        """(*size*, n) from the entries of all blocks."""
+        n = self.stage.size
+        wanted = [entries[k * n * n + i * n] for k in range(len(self.stage.blocks)) for i in range(n)]
+        return self._together([e.expand(self.size) for e in wanted])
+
+    def states(self, rows: Sequence[Tensor]) -> Tensor:
+        """(B, *size*, n) from a row for each slot."""
+        return self._together(list(rows))
+
+    def apart(self, numbers: Tensor) -> list[Tensor]:
+        """A row for each slot again."""
+        if self.stage.form == "diagonal":
+            return list(numbers.unbind(-1))
+        numbers = numbers if numbers.is_complex() else torch.complex(numbers, torch.zeros_like(numbers))
+        return [part for z in numbers.unbind(-1) for part in (z.real, z.imag)]
+
+    def _together(self, rows: list[Tensor]) -> Tensor:
+        if self.stage.form == "diagonal":
+            return torch.stack(rows, -1)
+        return torch.complex(torch.stack(rows[::2], -1), torch.stack(rows[1::2], -1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from neuroode.program.builder import Builder
+from neuroode.program.collapse import Collapse, collapse
 from neuroode.program.degree import OTHER, bend, degrees
 from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
 from neuroode.program.slices import Slice, cut, program_of, signed, with_outputs
@@ -39,6 +40,7 @@ class Stage:
         jacobian: entries `J.block.row.column` as the gradient uses them: surrogates count, what is detached does not.
         matrix: entries as the solution uses them: bits are held, `detach` is nothing.
         drive: `b.slot`, of affine stages.
+        collapse: of invariant ones, where weighted sums of their states are all that is read.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Stage:
     jacobian: Program | None = None
     matrix: Program | None = None
     drive: Program | None = None
+    collapse: Collapse | None = None
 
     @property
     def blocks(self) -> tuple[tuple[str, ...], ...]:
@@ -77,8 +80,8 @@ class Parts:
 
 
 @lru_cache(maxsize=256)
-def partition(program: Program) -> Parts:
-    """The stages of a program."""
+def partition(program: Program, collapsed: bool = False) -> Parts:
+    """The stages of a program; `collapsed`: without states of which only weighted sums are read."""
     graph = _Graph(program)
     single: list[Stage] = []
     nodes: dict[Stage, tuple[str, ...]] = {}
@@ -89,7 +92,9 @@ def partition(program: Program) -> Parts:
     stages: list[Stage] = []
     for group in _alike(single):
         component = tuple(n for s in group for n in nodes[s])
-        stages.append(group[0] if len(group) == 1 else _Maker(graph, component, stages).side_by_side(group[0]))
+        alone = _Maker(graph, component, stages)
+        made = alone.stage() if len(group) == 1 else alone.side_by_side(group[0])
+        stages.append(alone.collapsed(made) if collapsed else made)
     chained = tuple(_chained(stages))
     return Parts(chained, _pointwise(program, dict(program.outputs), _border(graph, chained, ())))
 
@@ -226,6 +231,20 @@ class _Maker:
         matrix = attached(step)
         return replace(wide, drive=drive(matrix, self.slots), **self._matrices(step, matrix, wide.blocks))
 
+    def collapsed(self, stage: Stage) -> Stage:
+        """The stage with its readings, where they are all that is read of it."""
+        if not stage.invariant or stage.form == "dense" or stage.drive is None:
+            return stage
+        if any(a.op == "detach" for a in stage.step.body):
+            return stage
+        own = {f"c.{s}" for s in stage.slots}
+        others = [v for n, v in self.graph.next.items() if n not in own]
+        others += [v for _, v in self.program.outputs]
+        inside = {a.name for a in self.program.body}
+        for e in self.program.events:
+            others += [e.margin, *(x for a in e.slope for x in a.args if x in inside)]
+        return replace(stage, collapse=collapse(self.program, stage.slots, stage.drive, others))
+
     @staticmethod
     def _matrices(step: Program, matrix: Program, blocks: Iterable[tuple[str, ...]]) -> dict[str, Program]:
         rows = tuple(blocks)
@@ -352,10 +371,12 @@ def _form(b: Builder, matrix: Matrix) -> str:
 def _border(graph: _Graph, solved: Iterable[Stage], own: Iterable[str]):
     """Where slices end: at inputs, at slots that are not `own`, at what earlier stages found."""
     stages, mine = tuple(solved), set(own)
-    known = {graph.next[f"c.{s}"]: f"n.{s}" for stage in stages for s in stage.slots}
+    known = {graph.next[f"c.{s}"]: f"n.{s}" for stage in stages if not stage.collapse for s in stage.slots}
     known = {v: n for v, n in known.items() if v[:2] not in ("c.", "x.")}
     names = {e for stage in stages for e in stage.events}
     known |= {v: f"e.{e}" for v, e in graph.events.items() if e in names}
+    for stage in stages:
+        known |= stage.collapse.readings if stage.collapse else {}
 
     def border(value: str) -> str | None:
         if value in mine:

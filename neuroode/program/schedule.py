@@ -28,7 +28,7 @@ def plan(program: Program, schedule: str = "auto") -> Plan:
             what = f"schedule '{schedule}' runs each neuron by itself, but operators mix them ({operators})"
             raise Unsupported(what, hint="choose eager, or auto, which takes it")
         return Plan((PlanRow("whole", (), "eager", f"operators mix the neurons ({operators})", ""),))
-    parts = partition(program)
+    parts = partition(program, collapsed=True)
     _check(program, parts, schedule)
     rows = tuple(_row(s, schedule) for s in parts.stages)
     return Plan(rows + _together(parts, schedule))
@@ -64,7 +64,7 @@ def _how(stage: Stage, schedule: str) -> str:
     if stage.kind in ("event", "delay"):
         return "pointwise"
     if stage.kind == "affine":
-        return "fft" if stage.invariant and schedule == "fft" else "scan"
+        return f"fft{_kernels(stage)}" if stage.invariant and schedule == "fft" else "scan"
     if schedule == "newton":
         return "newton, each iteration a scan"
     return "loop without gradient, then a reverse scan"
@@ -78,8 +78,17 @@ def _reason(stage: Stage) -> str:
         "loop": f"{stage.reason}; steps do not compose in closed form; its Jacobians do, so its gradient is a scan",
     }
     if stage.kind == "affine" and stage.invariant:
-        return f"{stage.reason}: also one FFT convolution"
+        return f"{stage.reason}: also an FFT convolution{_kernels(stage)}"
     return better.get(stage.kind, stage.reason)
+
+
+def _kernels(stage: Stage) -> str:
+    """What is left of its states where only sums of them are read."""
+    if stage.collapse is None:
+        return ""
+    count = len(stage.collapse.readings)
+    what = f"{len(stage.blocks)} branches" if len(stage.blocks) > 1 else "its state"
+    return f" with {what} collapsed into {count} real kernel{'s' if count > 1 else ''}"
 
 
 def _cost(stage: Stage) -> str:
