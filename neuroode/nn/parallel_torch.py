@@ -230,7 +230,9 @@ class _Trajectory(torch.autograd.Function):
         slopes = ctx.saved_tensors
         with torch.no_grad():
             stage, by_transform = ctx.how
-            found = scans_torch.adjoint(stage, list(slopes), [g.contiguous() for g in grads], by_transform)
+            found: list[Tensor | None] = list(
+                scans_torch.adjoint(stage, list(slopes), [g.contiguous() for g in grads], by_transform)
+            )
         return None, None, None, *once(found, (*slopes, *grads))
 
 

@@ -1,19 +1,19 @@
 """A step in parts that can run one after the other over a whole sequence: what is known of them decides how.
 
 A node is a number that the next step reads (a slot of the carry) or an event. Nodes that need one another within or
-across steps are one stage; the others follow in order of dependency. Source: Tarjan, SIAM J. Comput. 1 (1972), for the
-components; Martin and Cundy, ICLR 2018, and Lim et al., ICLR 2024, for what becomes parallel.
+across steps are one stage; the others follow in order of dependency. Sources: Martin and Cundy, ICLR 2018, and Lim et
+al., ICLR 2024, for what becomes parallel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from neuroode.program.builder import Builder
 from neuroode.program.collapse import Collapse, collapse
 from neuroode.program.degree import OTHER, bend, degrees
+from neuroode.program.graph import Graph
 from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
 from neuroode.program.slices import Slice, cut, program_of, signed, with_outputs
 from neuroode.program.types import CLOCK, Assign, EventSlot, Program
@@ -79,10 +79,19 @@ class Parts:
         return all(s.kind not in STEPWISE for s in self.stages)
 
 
-@lru_cache(maxsize=256)
+_known: dict[tuple[str, bool], Parts] = {}  # by digest: to hash a whole program takes time
+
+
 def partition(program: Program, collapsed: bool = False) -> Parts:
     """The stages of a program; `collapsed`: without states of which only weighted sums are read."""
-    graph = _Graph(program)
+    key = program.digest, collapsed
+    if key not in _known:
+        _known[key] = _partition(program, collapsed)
+    return _known[key]
+
+
+def _partition(program: Program, collapsed: bool) -> Parts:
+    graph = Graph(program)
     single: list[Stage] = []
     nodes: dict[Stage, tuple[str, ...]] = {}
     for component in graph.components():
@@ -125,62 +134,10 @@ def _chained(stages: Iterable[Stage]) -> list[Stage]:
     return made
 
 
-class _Graph:
-    """What each node reads: of a slot, its next value; of an event, its margin."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.next = {f"c.{n}": v for n, v in program.next}
-        self.events = {a.name: str(a.value) for a in program.body if a.op == "event"}
-        self.slots = {s.name: s for s in program.events}
-        self.roots = self.next | {value: self.slots[e].margin for value, e in self.events.items()}
-        border = self.leaf
-        self.reads = {n: self._leaves(root, border) for n, root in self.roots.items()}
-
-    def leaf(self, value: str) -> str | None:
-        """Slots, inputs and events end a slice."""
-        return value if value[:2] in ("c.", "x.") or value in self.events else None
-
-    def _leaves(self, root: str, border) -> list[str]:
-        return [n for n in cut(self.program.body, [root], border).inputs if n in self.roots]
-
-    def components(self) -> list[tuple[str, ...]]:
-        """Strongly connected nodes, in order of dependency."""
-        from scipy.sparse import csr_array  # here: a layer that runs a kernel needs no partition, and starts faster
-        from scipy.sparse.csgraph import connected_components
-
-        nodes = list(self.roots)
-        if not nodes:
-            return []
-        at = {n: i for i, n in enumerate(nodes)}
-        pairs = [(at[r], at[n]) for n in nodes for r in self.reads[n]]
-        rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
-        matrix = csr_array(([1] * len(pairs), (rows, columns)), (len(nodes),) * 2)
-        _, labels = connected_components(matrix, connection="strong")
-        groups: dict[int, list[str]] = {}
-        for n, label in zip(nodes, labels, strict=True):
-            groups.setdefault(int(label), []).append(n)
-        return self._ordered({n: tuple(groups[int(label)]) for n, label in zip(nodes, labels, strict=True)})
-
-    def _ordered(self, group: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-        """Depth first, without recursion: a long chain of lags is deep."""
-        done: dict[tuple[str, ...], None] = {}
-        stack = [(g, False) for g in reversed(list(dict.fromkeys(group.values())))]
-        while stack:
-            component, ready = stack.pop()
-            if ready:
-                done[component] = None
-            elif component not in done:
-                before = dict.fromkeys(group[r] for n in component for r in self.reads[n])
-                stack.append((component, True))
-                stack += [(g, False) for g in before if g not in done and g != component]
-        return list(done)
-
-
 class _Maker:
     """One stage from one component."""
 
-    def __init__(self, graph: _Graph, component: tuple[str, ...], before: Iterable[Stage]) -> None:
+    def __init__(self, graph: Graph, component: tuple[str, ...], before: Iterable[Stage]) -> None:
         self.graph, self.program, self.before = graph, graph.program, tuple(before)
         self.slots = tuple(n[2:] for n in component if n in graph.next)
         self.values = {graph.events[n]: n for n in component if n in graph.events}
@@ -190,27 +147,35 @@ class _Maker:
 
     def stage(self) -> Stage:
         once, step = self._once(), self._step(frozen=False)
-        common = {"slots": self.slots, "events": self.events, "level": self._level(), "once": once, "step": step}
+        made = Stage(
+            kind="event", slots=self.slots, events=self.events, level=self._level(), once=once, step=step,
+            reason="an event that no state of its own follows",
+        )  # fmt: skip
         if not self.slots:
-            return Stage(kind="event", reason="an event that no state of its own follows", **common)
+            return made
         if not self.recurs:
-            return Stage(kind="delay", reason="does not read itself: the sequence, shifted", **common)
+            return replace(made, kind="delay", reason="does not read itself: the sequence, shifted")
         matrix = attached(self._step(frozen=True))
+        made = _with_matrices(replace(made, size=len(self.slots)), matrix)
         b, (found,) = jacobian(matrix, [self.slots])
-        size = len(self.slots)
-        common |= self._matrices(step, matrix, [self.slots])
         why, form = self._bend(once), _form(b, found)
         if why or not form:
-            why = why or f"{size} states depend on one another; a dense scan is written for up to {DENSE}"
-            spikes = _only(step, [f"e.{e}" for e in self.events]) if self.events else None
-            still = _still(self._released(matrix)) if self.events else ""
-            kind = "spiking" if self.events and not still else "loop"
-            why += f", and even with them known there is {still}" if still else ""
-            return Stage(kind=kind, size=size, reason=why, spikes=spikes, **common)
+            return self._stepwise(made, matrix, why)
         invariant = is_invariant(b, found)
-        reason = _affine_reason(form, size, invariant)
-        driven = drive(matrix, self.slots)
-        return Stage(kind="affine", form=form, size=size, invariant=invariant, drive=driven, reason=reason, **common)
+        reason = _affine_reason(form, made.size, invariant)
+        made = replace(made, kind="affine", form=form, invariant=invariant, reason=reason)
+        return replace(made, drive=drive(matrix, self.slots))
+
+    def _stepwise(self, made: Stage, matrix: Program, why: str) -> Stage:
+        """A stage that is no scan; `why` is empty where it is linear and only too large."""
+        why = why or f"{made.size} states depend on one another; a dense scan is written for up to {DENSE}"
+        if not self.events:
+            return replace(made, kind="loop", reason=why)
+        still = _still(self._released(matrix))
+        spikes = _only(made.step, [f"e.{e}" for e in self.events])
+        if not still:
+            return replace(made, kind="spiking", reason=why, spikes=spikes)
+        return replace(made, kind="loop", reason=f"{why}, and even with them known there is {still}", spikes=spikes)
 
     def _released(self, frozen: Program) -> Program:
         """The step with its spikes given, as a program of its own: it may fall into parts again."""
@@ -229,7 +194,7 @@ class _Maker:
         if one.kind != "affine":
             return wide
         matrix = attached(step)
-        return replace(wide, drive=drive(matrix, self.slots), **self._matrices(step, matrix, wide.blocks))
+        return replace(_with_matrices(wide, matrix), drive=drive(matrix, self.slots))
 
     def collapsed(self, stage: Stage) -> Stage:
         """The stage with its readings, where they are all that is read of it."""
@@ -244,14 +209,6 @@ class _Maker:
         for e in self.program.events:
             others += [e.margin, *(x for a in e.slope for x in a.args if x in inside)]
         return replace(stage, collapse=collapse(self.program, stage.slots, stage.drive, others))
-
-    @staticmethod
-    def _matrices(step: Program, matrix: Program, blocks: Iterable[tuple[str, ...]]) -> dict[str, Program]:
-        rows = tuple(blocks)
-        return {
-            "jacobian": entries(step, *jacobian(step, rows)),
-            "matrix": entries(matrix, *jacobian(matrix, rows)),
-        }
 
     def _level(self) -> int:
         return max((s.level + 1 for s in self.before if self._follows(s)), default=0)
@@ -329,6 +286,11 @@ class _Maker:
         return _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
 
 
+def _with_matrices(stage: Stage, matrix: Program) -> Stage:
+    given = entries(stage.step, *jacobian(stage.step, stage.blocks))
+    return replace(stage, jacobian=given, matrix=entries(matrix, *jacobian(matrix, stage.blocks)))
+
+
 def _still(released: Program) -> str:
     """What keeps a step with given spikes from being linear, part after part; empty where nothing does."""
     return next((s.reason for s in partition(released).stages if s.kind == "loop"), "")
@@ -368,7 +330,7 @@ def _form(b: Builder, matrix: Matrix) -> str:
     return "dense" if len(matrix) <= DENSE else ""
 
 
-def _border(graph: _Graph, solved: Iterable[Stage], own: Iterable[str]):
+def _border(graph: Graph, solved: Iterable[Stage], own: Iterable[str]):
     """Where slices end: at inputs, at slots that are not `own`, at what earlier stages found."""
     stages, mine = tuple(solved), set(own)
     known = {graph.next[f"c.{s}"]: f"n.{s}" for stage in stages if not stage.collapse for s in stage.slots}

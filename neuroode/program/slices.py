@@ -25,7 +25,8 @@ class Slice:
 
 def cut(body: Iterable[Assign], roots: Iterable[str], border: Callable[[str], str | None]) -> Slice:
     """What `roots` need, up to the values that `border` names as inputs."""
-    needed, kept, at = dict.fromkeys(roots), [], {}
+    needed, kept = dict.fromkeys(roots), []
+    at: dict[str, str] = {}
     inputs: dict[str, None] = {}
     for value in list(needed):
         _enter(value, border, at, inputs)
