@@ -12,6 +12,7 @@ from neuroode.emit.c_loops import event_output, replay_loop, reverse_loop, step_
 from neuroode.emit.c_ops import REAL, sections_of
 from neuroode.emit.c_parts import base, maths, table, types
 from neuroode.emit.c_prologue import prologue
+from neuroode.emit.c_stored import reverse_assigns, stored
 from neuroode.program.types import Adjoint, Program
 from neuroode.solvers.native import text
 
@@ -30,12 +31,12 @@ def emit_c(
     recurrent: tuple[str, str] | None = None,
     standalone: bool = False,
 ) -> str:
-    """C source of the program's step over time and of its reverse.
+    """C source of the program's step over time and of its reverse, and of what comes before the first step.
 
     Args:
         dtype: float32 or float64.
         recurrent: (input, output): the output of the last step, times a matrix, is added to the input.
-        standalone: with a header comment and the prologue, to be compiled alone.
+        standalone: with a header comment and a prologue that reads parameters as they are, to be compiled alone.
 
     Raises:
         Unsupported: another dtype, or names that the program does not have.
@@ -44,7 +45,7 @@ def emit_c(
         raise Unsupported(f"the C target computes in float32 or float64, not {dtype}")
     replayed = (_output_index(program, recurrent[1]),) if recurrent else None
     frame = ["recurrent.h", "recurrent_forward.h", "recurrent_backward.h"] if recurrent else ["forward.h", "backward.h"]
-    once = program.prologue if standalone else ()
+    once = (*program.prologue, *(() if standalone else reverse_assigns(program, adjoint)))
     parts = [
         _header(program, adjoint, recurrent) if standalone else "",
         types(dtype, recurrent is not None),
@@ -52,7 +53,7 @@ def emit_c(
         maths(sections_of([*program.body, *adjoint.assigns], once), dtype),
         _constants(program, adjoint, dtype, recurrent),
         text("calls.h"),
-        prologue(program) if standalone else "",
+        prologue(program) if standalone else stored(program, adjoint),
         step_loop(program, dtype),
         replay_loop(program, dtype, replayed),
         reverse_loop(program, adjoint, dtype),

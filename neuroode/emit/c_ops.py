@@ -111,13 +111,14 @@ def _expression(a: Assign, args: list[str], dtype: str) -> str:
         return f"{LIBM[a.op]}{'f' if dtype == 'float32' else ''}({', '.join(args)})"
     if a.op in OWN:
         return f"{OWN[a.op]}({', '.join(args)})"
+    cast_to = "(float)" if dtype == "float32" else ""
     if a.op == "edd":
-        return f"(real)edd({len(args)}, (const double[]){{{', '.join(args)}}})"
+        return f"{cast_to}edd({len(args)}, (const double[]){{{', '.join(args)}}})"
     if a.op == "pair":
         k, part = cast("tuple[int, str]", a.value)
-        return f"(real)pair({k}, {'CSTUV'.index(part)}, {', '.join(args)})"
+        return f"{cast_to}pair({k}, {'CSTUV'.index(part)}, {', '.join(args)})"
     if a.op in SPECIAL:
-        return f"(real){SPECIAL[a.op]}({a.value}, {', '.join(args)})"
+        return f"{cast_to}{SPECIAL[a.op]}({a.value}, {', '.join(args)})"
     one, zero = literal(1, dtype), literal(0, dtype)
     match a.op:
         case "neg":

@@ -21,7 +21,7 @@ def prologue(program: Program) -> str:
 
     read = {x for a in assigns for x in a.args} | set(roots)
     body = _parameters(program, names, read)
-    body += _statements(assigns, value, names)
+    body += statements(assigns, value, names)
     body += [f"coefficients[{i}]{_place(c.level)} = (real){value(c.name)};" for i, c in enumerate(program.coefficients)]
     body += [f"carry[{i}][j] = (real){value(s.init)};" for i, s in enumerate(program.carry)]
     unused = [] if "dt" in read else ["(void)dt;"]
@@ -56,7 +56,7 @@ def _parameters(program: Program, names: Names, read: set[str]) -> list[str]:
     ]
 
 
-def _statements(assigns: Sequence[Assign], value: Callable[[str], str], names: Names) -> list[str]:
+def statements(assigns: Sequence[Assign], value: Callable[[str], str], names: Names) -> list[str]:
     """All entries of one matrix exponential share one call."""
     lines: list[str] = []
     matrices: dict[tuple[str, ...], str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
+from neuroode.nn import call_torch, eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
@@ -26,6 +26,7 @@ from neuroode.program.types import Program
 from neuroode.program.values import joined
 
 Tensor = torch.Tensor
+Found = tuple[list[Tensor], list[Tensor], Tensor | None]  # outputs, carry, a recurrent layer's last output
 
 
 class NeuronLayer(torch.nn.Module):
@@ -83,6 +84,7 @@ class NeuronLayer(torch.nn.Module):
         self.program: Program = self.neuron.program(self.dt, method=self.method, schedule=self.schedule)
         kernels_torch.programs[self.program.digest] = self.program
         self._border = Border(self.program, _stack)
+        self.__dict__.pop("_call", None)
 
     # parameters
 
@@ -150,19 +152,8 @@ class NeuronLayer(torch.nn.Module):
         if torch.compiler.is_compiling():
             kernels_torch.make_ready(self._key())
         given = read_inputs(self, x, lengths, steps, batch)
-        coefficients, start, last = self._prepare(given, carry)
-        full = with_tables(self, given, None if carry is None else start)
         kernel = self._kernel()
-        if self.schedule in PARALLEL:
-            whole = parallel_torch.run(
-                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=self.schedule
-            )
-            outputs, after, self.iterations = whole.outputs, whole.carry, whole.iterations
-        elif kernel is None:
-            found = self._run_eager(full, coefficients, start, last)
-            outputs, after, last = found.outputs, found.carry, found.last
-        else:
-            outputs, after, last = self._run_native(kernel, full, coefficients, start, last)
+        outputs, after, last = self._run_call(kernel, given, carry) or self._run_parts(kernel, given, carry)
         if self.check_finite:
             self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
@@ -205,6 +196,37 @@ class NeuronLayer(torch.nn.Module):
         coefficients, inits = prologue(self.parameters_of_neuron.slots(), dt)
         return list(coefficients), list(inits)
 
+    def _run_call(self, kernel: Any, given: Sequence, carry: Carry | None) -> Found | None:
+        """The whole call in one autograd function; None where torch has to see its parts."""
+        call = call_torch.call_of(self, kernel)
+        if call is None:
+            return None
+        start = None if carry is None else self._start(given, carry)
+        full = with_tables(self, given, start)
+        weights = [] if self.weights is None else [self.weights.matrix(), self.weights.bias]
+        found = call_torch.run(call, full.inputs, start, given.lengths, [w for w in weights if w is not None])
+        return found and (*found, found[1].pop() if self.recurrent else None)
+
+    def _run_parts(self, kernel: Any, given: Sequence, carry: Carry | None) -> Found:
+        coefficients, start, last = self._prepare(given, carry)
+        full = with_tables(self, given, None if carry is None else start)
+        if self.schedule in PARALLEL:
+            whole = parallel_torch.run(
+                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=self.schedule
+            )
+            self.iterations = whole.iterations
+            return whole.outputs, whole.carry, last
+        if kernel is not None:
+            return self._run_native(kernel, full, coefficients, start, last)
+        found = self._run_eager(full, coefficients, start, last)
+        return found.outputs, found.carry, found.last
+
+    def _start(self, given: Sequence, carry: Carry) -> list[Tensor]:
+        """The arrays of a carry, a recurrent layer's last output last."""
+        wanted = ((given.batch, *self.size), self._like.dtype, str(self._like.device))
+        check_carry(carry, self._digest(), wanted, _described, self._border.axes_of_carry())
+        return [*self._border.split(carry, self._border.carry), *([carry[LAST]] if self.recurrent else [])]
+
     def _prepare(self, given: Sequence, carry: Carry | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         coefficients, inits = self._prologue()
         dtype, shape = self._like.dtype, (given.batch, *self.size)
@@ -212,9 +234,9 @@ class NeuronLayer(torch.nn.Module):
         if carry is None:
             last = self._like.new_zeros(shape) if self.recurrent else None
             return wide, [v.to(dtype).expand(shape) for v in inits], last
-        wanted = (shape, dtype, str(self._like.device))
-        check_carry(carry, self._digest(), wanted, _described, self._border.axes_of_carry())
-        return wide, self._border.split(carry, self._border.carry), carry[LAST] if self.recurrent else None
+        start = self._start(given, carry)
+        last = start.pop() if self.recurrent else None
+        return wide, start, last
 
     def _digest(self) -> str:
         r = self.recurrent
@@ -324,6 +346,9 @@ class NeuronLayer(torch.nn.Module):
         """This layer for `torch.nn.Sequential`: returns outputs only, starts afresh in each call."""
         return OnlyOutput(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_call"}  # addresses of this process and these tensors
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         kernels_torch.programs[self.program.digest] = self.program
@@ -331,7 +356,7 @@ class NeuronLayer(torch.nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuronLayer:
         other = self.__class__.__new__(self.__class__)
         memo[id(self)] = other
-        other.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__dict__.items()})
+        other.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__getstate__().items()})
         return other
 
     def extra_repr(self) -> str:

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neuroode.emit.c import BLOCK, CHUNK, c_name, emit_c, lanes_of_tile
+from neuroode.emit.c_stored import graded
 from neuroode.program.types import Adjoint, Program
 from neuroode.solvers.native import cache_bytes, load
+
+FUNCTIONS = ("forward", "backward", "prologue_forward", "prologue_backward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Kernel:
         coefficients: (name, one per neuron?) in the order of the program.
         trained: indices of the coefficients that get a gradient.
         lanes: lanes of a tile, which the layout of the kept bits depends on.
+        graded: the parameter slots that its prologue gives a gradient to.
         process: the process that loaded it; a fork must not start threads.
     """
 
@@ -36,9 +40,12 @@ class Kernel:
     trained: tuple[int, ...]
     recurrent: bool
     lanes: int
+    graded: tuple[str, ...]
     process: int
     forward: Any = field(repr=False)
     backward: Any = field(repr=False)
+    prologue_forward: Any = field(repr=False)
+    prologue_backward: Any = field(repr=False)
 
 
 def compile_kernel(
@@ -58,7 +65,7 @@ def compile_kernel(
     key = hashlib.sha256(source.encode()).hexdigest()[:24]
     if key not in known:
         library = load(source, double=name == "float64")
-        functions = [getattr(library, f"{c_name(program.name)}_{which}") for which in ("forward", "backward")]
+        functions = [getattr(library, f"{c_name(program.name)}_{which}") for which in FUNCTIONS]
         for function in functions:
             function.argtypes = (c_void_p,)
         known[key] = _described(program, adjoint, name, dtype, recurrent is not None, key, functions)
@@ -80,9 +87,12 @@ def _described(
         trained=tuple(place[name] for name, _ in adjoint.coefficients),
         recurrent=recurrent,
         lanes=lanes_of_tile(program, name),
+        graded=graded(program, adjoint),
         process=os.getpid(),
         forward=functions[0],
         backward=functions[1],
+        prologue_forward=functions[2],
+        prologue_backward=functions[3],
     )
 
 

@@ -15,6 +15,7 @@ from neuroode.nn.native import Kernel, compile_kernel, kept_shapes, streams
 from neuroode.program.types import Adjoint, Program
 from neuroode.solvers.native import prefer_huge_pages
 
+PARALLEL_WORK = 2**18  # lane steps below which a second thread costs more than it gives
 LARGE = 8 * 1024 * 1024  # bytes from which page faults are felt
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
@@ -56,11 +57,11 @@ def forward(
     found = allocate(kernel, inputs, carry, lengths, keep)
     outputs, last, kept = found[: kernel.outputs], found[kernel.outputs : -2], found[-2:]
     words = [
-        *_shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
+        *shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
         *_pointers(inputs), *_steps(inputs), *_pointers(start), *_pointers(outputs), *_pointers(last),
-        *(_pointers(kept) if keep else (0, 0)), *_weight_words(kernel, weights),
+        *(_pointers(kept) if keep else (0, 0)), *weight_words(kernel, weights),
     ]  # fmt: skip
-    _call(kernel.forward, words)
+    run_struct(kernel.forward, words)
     return found
 
 
@@ -85,12 +86,12 @@ def backward(
     a, b = len(inputs), len(inputs) + len(kernel.trained)
     c = b + len(weights)
     words = [
-        *_shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
+        *shape_words(kernel, inputs[0].shape, threads, lengths), *_pointers(coefficients),
         *_pointers(inputs), *_steps(inputs), *_pointers(kept), *_pointers(g_out), *_steps(g_out), *_pointers(g_end),
         *(x.data_ptr() if w else 0 for x, w in zip(found[:a], wanted, strict=True)),
-        *_pointers(found[c:]), *_pointers(found[a:b]), *_weight_words(kernel, weights, found[b:c]),
+        *_pointers(found[c:]), *_pointers(found[a:b]), *weight_words(kernel, weights, found[b:c]),
     ]  # fmt: skip
-    _call(kernel.backward, words)
+    run_struct(kernel.backward, words)
     return found
 
 
@@ -99,7 +100,7 @@ def allocate(
 ) -> list[Tensor]:
     """Outputs, last carry, checkpoints, bits."""
     steps, samples, neurons = inputs[0].shape
-    outputs = [_large(inputs[0], (steps, samples, neurons)) for _ in range(kernel.outputs)]
+    outputs = [wide_array(inputs[0], (steps, samples, neurons)) for _ in range(kernel.outputs)]
     last = [c.new_empty((samples, neurons)) for c in carry]
     kept, words = kept_shapes(kernel, inputs[0].shape, lengths is not None)
     checkpoints = inputs[0].new_empty(kept if keep else (0, *kept[1:]))
@@ -116,13 +117,13 @@ def allocate_cotangents(
 ) -> list[Tensor]:
     """Those of inputs, trained coefficients, weights, carry."""
     shape = tuple(inputs[0].shape)
-    g_inputs = [_large(x, shape) if w else x.new_empty(0) for x, w in zip(inputs, wanted, strict=True)]
+    g_inputs = [wide_array(x, shape) if w else x.new_empty(0) for x, w in zip(inputs, wanted, strict=True)]
     g_coefficients = [torch.empty_like(coefficients[i]) for i in kernel.trained]
     g_weights = [torch.empty_like(w) for w in weights]
     return [*g_inputs, *g_coefficients, *g_weights, *(inputs[0].new_empty(shape[1:]) for _ in range(kernel.carry))]
 
 
-def _large(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def wide_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A new array, in huge pages where it is big."""
     x = like.new_empty(shape)
     if type(x) is Tensor and x.nbytes >= LARGE:
@@ -130,15 +131,16 @@ def _large(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x
 
 
-def _shape_words(kernel: Kernel, shape: torch.Size, threads: int, lengths: Tensor | None) -> tuple[int, ...]:
+def shape_words(kernel: Kernel, shape: Sequence[int], threads: int, lengths: Tensor | None) -> tuple[int, ...]:
+    """The head of a kernel's structs for a run over (T, B, N)."""
     steps, samples, neurons = shape
-    stream = streams(kernel, shape.numel(), kernel.dtype.itemsize)
+    stream = streams(kernel, steps * samples * neurons, kernel.dtype.itemsize)
     if os.getpid() != kernel.process:
         threads = 1  # OpenMP does not survive a fork
     return steps, samples, neurons, threads, stream, 0 if lengths is None else lengths.data_ptr()
 
 
-def _weight_words(kernel: Kernel, weights: Sequence[Tensor], found: Sequence[Tensor] | None = None) -> tuple[int, ...]:
+def weight_words(kernel: Kernel, weights: Sequence[Tensor], found: Sequence[Tensor] | None = None) -> tuple[int, ...]:
     """Pointers to the matrix and the bias or 0, then to their cotangents."""
     if not kernel.recurrent:
         return ()
@@ -154,7 +156,7 @@ def _steps(arrays: Sequence[Tensor | None]) -> list[int]:
     return [0 if x is None else x.stride(0) for x in arrays]
 
 
-def _call(function: Any, words: list[int]) -> None:
+def run_struct(function: Any, words: Sequence[int]) -> None:
     """Call with a struct of 8-byte fields."""
     fields = array("q", words)
     if function(fields.buffer_info()[0]):

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn.native_kernels_torch import (
+    PARALLEL_WORK,
     Kernel,
     allocate,
     allocate_cotangents,
@@ -29,8 +30,6 @@ from neuroode.nn.once_torch import once
 from neuroode.nn.vmap_torch import HINT, REASON, is_mapped, mapped
 
 __all__ = ["Kernel", "compile_program", "kernel_backward", "kernel_forward", "run"]
-
-PARALLEL_WORK = 2**18  # lane steps below which a second thread costs more than it gives
 
 
 def run(

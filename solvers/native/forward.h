@@ -147,7 +147,8 @@ int neuron_forward(const neuron_forward_call *call)
     Tile *tiles = make_tiles(call->steps, call->samples, call->neurons, call->lengths);
     int failed = !tiles;
     for (int i = 0; !failed && i < N_CARRY; i++)
-        memcpy(call->last_carry[i], call->carry[i], (size_t)(call->samples * call->neurons) * sizeof(real));
+        if (call->carry[i] != call->last_carry[i]) /* where they are one, they hold the initial values */
+            memcpy(call->last_carry[i], call->carry[i], (size_t)(call->samples * call->neurons) * sizeof(real));
 #if defined(_OPENMP)
     if (!failed && threads > 1) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(|| : failed)

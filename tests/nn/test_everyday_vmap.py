@@ -24,7 +24,7 @@ def many(layer: Any, count: int = 3, steps: int = 25) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["lif", "brf", "spiral", "levels"])
 def test_vmap_is_a_loop(name: str) -> None:
-    """Outputs and carries, bit by bit."""
+    """Outputs bit by bit, carries to the rounding of coefficients, which torch computes here and C in a plain call."""
     layer = build(name)
     xs = many(layer)
 
@@ -37,7 +37,8 @@ def test_vmap_is_a_loop(name: str) -> None:
         out, carry = layer(x)
         pairs = [(found, out)] if isinstance(out, torch.Tensor) else [(found[k], v) for k, v in out.items()]
         assert all(torch.equal(a[i], b) for a, b in pairs)
-        assert all(torch.equal(states[k][i], v) for k, v in carry.items())
+        for k, v in carry.items():
+            torch.testing.assert_close(states[k][i], v, rtol=1e-14, atol=1e-14 * float(v.detach().abs().max()))
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])
