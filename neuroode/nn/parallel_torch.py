@@ -140,6 +140,8 @@ class _Sweep:
             matrix, drive = self._entries(stage.matrix), self._rows(stage.drive)
             solve = scans_torch.convolve if self._by_transform(stage) else scans_torch.scan
             return [self._masked(x) for x in solve(stage, matrix, drive, start)], {}
+        if stage.kind == "moebius":
+            return [self._masked(scans_torch.moebius(self._entries(stage.matrix), start[0], self.shape))], {}
         if self.schedule == "newton":
             rows, bits = self._by_newton(stage, start)
             if rows is not None:

@@ -37,6 +37,17 @@ def convolve(stage: Stage, matrix: Sequence[Tensor], drive: Sequence[Tensor], st
     )
 
 
+def moebius(entries: Sequence[Tensor], start: Tensor, shape: torch.Size) -> Tensor:
+    """The state (T, B, *size*) after each step of x' = (a x + b)/(c x + d).
+
+    Scanned as a point of the projective line, of which infinity is one; at infinity itself the state is the largest
+    that a step leaves (discretize/riccati.py).
+    """
+    x = start.expand(shape[1:])
+    above, below = scan_torch.scan(*scan_torch.moebius(), entries, (x, torch.ones_like(x)), steps=shape[0])
+    return above / torch.where(below == 0, torch.full_like(below, 1e-16), below)
+
+
 def adjoint(
     stage: Stage, slopes: Sequence[Tensor], cotangents: Sequence[Tensor], by_transform: bool = False
 ) -> list[Tensor]:

@@ -14,6 +14,8 @@ from neuroode.program.slices import builder_of, with_outputs
 from neuroode.program.types import Assign, Program
 
 ENTRIES = ("a", "b", "c", "d")
+REASON = "a Moebius map of itself, another one in each step, known beforehand"
+BROKEN = "a Moebius map that stops at a peak, and such maps do not compose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +36,37 @@ class Form:
         return self.c, self.d
 
 
-def element(step: Program, slot: str) -> Program | None:
-    """The entries `M.a` ... `M.d` of a pointwise step of one slot as a program; None where it is no Moebius map.
+def element(step: Program, slots: tuple[str, ...]) -> Program | None:
+    """The entries `M.a` ... `M.d` of a pointwise step as a program; None where it is no Moebius map of one state.
 
     Args:
         step: without events of its own, its input `c.SLOT` the state before the step, its output `n.SLOT` that after.
     """
     b = builder_of(step)
-    found = _forms(b, step, slot, stops=False)
+    found = _form(b, step, slots, stops=False)
     if found is None:
         return None
     made = with_outputs(step, b, {f"M.{e}": getattr(found, e) for e in ENTRIES})
-    return made if f"c.{slot}" not in made.inputs else None
+    return made if f"c.{slots[0]}" not in made.inputs else None
 
 
-def stops(step: Program, slot: str) -> bool:
-    """Whether the step is a Moebius map but for choices by the state and resets: a peak, a threshold."""
-    return _forms(builder_of(step), step, slot, stops=True) is not None
+def broken(step: Program, slots: tuple[str, ...]) -> str:
+    """In words, if the step is a Moebius map but for a choice by the state itself, such as a peak; else empty."""
+    b = builder_of(step)
+    if _form(b, step, slots, stops=False) is None and _form(b, step, slots, stops=True) is not None:
+        return BROKEN
+    return ""
 
 
-def _forms(b: Builder, step: Program, slot: str, *, stops: bool) -> Form | None:
+def _form(b: Builder, step: Program, slots: tuple[str, ...], *, stops: bool) -> Form | None:
+    if len(slots) != 1:
+        return None
     tracked = _Tracked(b, stops)
-    own = f"x.c.{slot}"
-    tracked.forms[own] = Form(tracked.one, tracked.zero, tracked.zero, tracked.one)
+    for own in (f"x.c.{slots[0]}", f"c.{slots[0]}"):
+        tracked.forms[own] = Form(tracked.one, tracked.zero, tracked.zero, tracked.one)
     for a in step.body:
         tracked.visit(a)
-    return tracked.form(dict(step.outputs)[f"n.{slot}"])
+    return tracked.form(dict(step.outputs)[f"n.{slots[0]}"])
 
 
 class _Tracked:

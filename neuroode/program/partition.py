@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from neuroode.program import moebius
 from neuroode.program.builder import Builder
 from neuroode.program.collapse import Collapse, collapse
 from neuroode.program.degree import OTHER, bend, degrees
@@ -28,7 +29,7 @@ class Stage:
 
     Attributes:
         kind: event (no slots: pointwise), delay (its first slot is a shifted sequence, each other one is the slot
-            before it, shifted), affine, spiking (affine once its spikes are known), loop.
+            before it, shifted), affine, moebius, spiking (one of these once its spikes are known), loop.
         form: of an affine stage: diagonal, complex, dense.
         size: states of one block; several equal blocks side by side are one stage.
         invariant: the matrix reads coefficients only, so it is the same in every step.
@@ -38,7 +39,7 @@ class Stage:
         step: the same, pointwise: inputs `c.slot` and, for events of its own, their bits `e.event`.
         spikes: its events alone, pointwise, of a stage with slots and events.
         jacobian: entries `J.block.row.column` as the gradient uses them: surrogates count, what is detached does not.
-        matrix: entries as the solution uses them: bits are held, `detach` is nothing.
+        matrix: entries as the solution uses them: bits are held, `detach` is nothing. Moebius: `M.a` ... `M.d`.
         drive: `b.slot`, of affine stages.
         collapse: of invariant ones, where weighted sums of their states are all that is read.
     """
@@ -112,7 +113,7 @@ def _alike(stages: Iterable[Stage]) -> list[list[Stage]]:
     """Stages that can be found side by side: all branches of a dendrite are one scan."""
     groups: dict[tuple, list[Stage]] = {}
     for i, s in enumerate(sorted(stages, key=lambda s: s.level)):
-        alone = i if s.kind in (*STEPWISE, "delay") else -1  # a chain of delays is one by itself
+        alone = i if s.kind in (*STEPWISE, "delay", "moebius") else -1  # a chain of delays is one by itself
         groups.setdefault((s.level, s.kind, s.form, s.size, s.invariant, alone), []).append(s)
     return list(groups.values())
 
@@ -159,6 +160,8 @@ class _Maker:
         made = _with_matrices(replace(made, size=len(self.slots)), matrix)
         b, (found,) = jacobian(matrix, [self.slots])
         why, form = self._bend(once), _form(b, found)
+        if why and (composed := moebius.element(matrix, self.slots)):
+            return Stage(kind="moebius", reason=moebius.REASON, **common | {"matrix": composed})
         if why or not form:
             return self._stepwise(made, matrix, why)
         invariant = is_invariant(b, found)
@@ -283,7 +286,7 @@ class _Maker:
         """Why its steps do not compose; empty where they do."""
         if self.events:
             return f"spikes of its own act on it: {_event_words(self.events)}"
-        return _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
+        return moebius.broken(once, self.slots) or _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
 
 
 def _with_matrices(stage: Stage, matrix: Program) -> Stage:

@@ -56,13 +56,22 @@ def _row(stage: Stage, schedule: str) -> PlanRow:
 
 
 def _kind(stage: Stage) -> str:
-    kinds = {"event": "event", "delay": "window", "affine": "linear", "spiking": "spiking", "loop": "nonlinear"}
+    kinds = {
+        "event": "event",
+        "delay": "window",
+        "affine": "linear",
+        "moebius": "Moebius",
+        "spiking": "spiking",
+        "loop": "nonlinear",
+    }
     return kinds[stage.kind]
 
 
 def _how(stage: Stage, schedule: str) -> str:
     if stage.kind in ("event", "delay"):
         return "pointwise"
+    if stage.kind == "moebius":
+        return "scan of 2 x 2 matrices"
     if stage.kind == "affine":
         return f"fft{_kernels(stage)}" if stage.invariant and schedule == "fft" else "scan"
     if schedule == "newton":
@@ -95,9 +104,9 @@ def _cost(stage: Stage) -> str:
     """Operations of a step on one lane, and of joining two steps."""
     ops = sum(a.op != "const" for a in stage.once.body)
     text = f"{ops} operations a step and lane" if ops else "memory only"
-    if stage.kind != "affine":
+    if stage.kind not in ("affine", "moebius"):
         return text
-    joined = len(monoid(stage.form, stage.size).compose.assigns) * len(stage.blocks)
+    joined = len(monoid(stage.form or stage.kind, stage.size).compose.assigns) * len(stage.blocks)
     return f"{text}, {joined} to join two steps"
 
 

@@ -196,6 +196,28 @@ def _dot(row, column, more):
     return more
 
 
+def moebius() -> tuple[Compose, Apply]:
+    """`compose` and `apply_line` of x' = (a x + b)/(c x + d), as program/monoid.py defines them: entries (a, b, c, d),
+    the state x : y of the projective line; both are scaled to a largest entry of 1."""
+    return _compose_moebius, _apply_moebius
+
+
+def _compose_moebius(later, earlier):
+    (a, b, c, d), (e, f, g, h) = later, earlier
+    return _scaled(a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
+
+
+def _apply_moebius(element, state):
+    (a, b, c, d), (x, y) = element, state
+    return _scaled(a * x + b * y, c * x + d * y)
+
+
+def _scaled(*entries):
+    largest = torch.stack(torch.broadcast_tensors(*entries)).abs().amax(0)
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest))
+    return tuple(e / scale for e in entries)
+
+
 def states_of(entries: int) -> int:
     """n of a dense element with n*n + n entries."""
     n = round(entries**0.5 - 0.5)
