@@ -160,8 +160,8 @@ class _Maker:
         made = _with_matrices(replace(made, size=len(self.slots)), matrix)
         b, (found,) = jacobian(matrix, [self.slots])
         why, form = self._bend(once), _form(b, found)
-        if why and (composed := moebius.element(matrix, self.slots)):
-            return Stage(kind="moebius", reason=moebius.REASON, **common | {"matrix": composed})
+        if why and not self.events and (composed := moebius.element(matrix, self.slots)):
+            return replace(made, kind="moebius", matrix=composed, reason=moebius.REASON)
         if why or not form:
             return self._stepwise(made, matrix, why)
         invariant = is_invariant(b, found)

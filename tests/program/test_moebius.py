@@ -62,6 +62,12 @@ def test_what_is_almost_one(right: str, why: str) -> None:
         mapped(right).program(schedule="scan")
 
 
+def test_with_its_spikes_known_it_is_one() -> None:
+    """A reset by an own event: no scan, but a Moebius map once the spikes are known."""
+    (stage,) = partition(mapped("(v[t-1] + I)/(2 + v[t-1])", spike="v > 1", reset="v = 0.1").program()).stages
+    assert (stage.kind, stage.events) == ("spiking", ("s",))
+
+
 def test_a_finite_threshold_and_reset_break_the_group() -> None:
     with pytest.raises(no.Unsupported, match="event s, and even with them known there is a Moebius map that stops at"):
         no.load("qif").torch(3, schedule="scan")
