@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuroode.nn import eager_jax, native_jax, tables_jax
+from neuroode.nn import eager_jax, native_jax, parallel_jax, tables_jax
 from neuroode.nn.operators_jax import Operators
 from neuroode.nn.parameters_jax import Parameters, widest
 from neuroode.nn.recurrent_jax import RecurrentWeights
+from neuroode.program.schedule import PARALLEL
 
 Array = jax.Array
 
@@ -42,6 +43,10 @@ def _run_layer(
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     if frame.schedule == "sequential" and not trace:
         return _by_kernel(frame, weights, coefficients, inputs, carry, last, lengths)
+    if frame.schedule in PARALLEL and not trace:
+        options = {"lengths": lengths, "schedule": frame.schedule, "place": frame.place}
+        outputs, after = parallel_jax.run(frame.program, coefficients, inputs, carry, **options)
+        return outputs, after, None, []
     drive = None
     if frame.recurrent and weights is not None and last is not None:
         names = [n for n, _ in frame.program.outputs]

@@ -21,8 +21,9 @@ from neuroode.nn.operators_jax import Operators
 from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_jax import Parameters, widest
-from neuroode.nn.recurrent import Recurrent, recurrent_names
+from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_jax import RecurrentWeights
+from neuroode.nn.scans_jax import WHOLE, Place, place_of
 from neuroode.nn.stack_jax import OnlyOutput
 from neuroode.program.types import Program
 from neuroode.program.values import joined
@@ -35,14 +36,15 @@ class Frame:
 
     def __init__(
         self, neuron: Any, size: tuple[int, ...], dt: float, method: Any, schedule: str, recurrent: Any, dtype: Any,
-        check_finite: bool,
+        check_finite: bool, place: Place = WHOLE,
     ) -> None:  # fmt: skip
         self.neuron, self.size, self.dt, self.method, self.schedule = neuron, size, float(dt), method, schedule
         self.program: Program = neuron.program(dt, method=method, schedule=schedule)
         self.recurrent: Recurrent | None = recurrent_names(recurrent, self.program, size)
-        self.dtype, self.check_finite = np.dtype(dtype), check_finite
+        refuse_parallel(schedule, self.recurrent)
+        self.dtype, self.check_finite, self.place = np.dtype(dtype), check_finite, place
         self.border = Border(self.program, _stack)
-        parts = self.program.digest, size, self.dt, self.recurrent, self.dtype, schedule, check_finite
+        parts = self.program.digest, size, self.dt, self.recurrent, self.dtype, schedule, check_finite, place
         self.key = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -59,8 +61,9 @@ class Frame:
     def at_dt(self, dt: float) -> Frame:
         """The same at another step."""
         return Frame(
-            self.neuron, self.size, dt, self.method, self.schedule, self.recurrent, self.dtype, self.check_finite
-        )
+            self.neuron, self.size, dt, self.method, self.schedule, self.recurrent, self.dtype, self.check_finite,
+            self.place,
+        )  # fmt: skip
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -83,7 +86,8 @@ class NeuronLayer(eqx.Module):
         key: of `jax.random`, for drawn inits and recurrent weights.
         method: None takes the declared one.
         schedule: auto and eager are a scan over time in checkpointed chunks; sequential is the generated C kernel: on
-            the CPU, in reverse mode.
+            the CPU, in reverse mode; scan, fft and newton run over the whole sequence, `nn.parallel_jax`, in reverse
+            mode: `program.plan` says what runs how.
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
         reset_gradient: through | detached, for all events.
@@ -92,6 +96,7 @@ class NeuronLayer(eqx.Module):
         check_finite: outside of jit, raise with step, lane and state; inside, raise without them.
         axes: sizes of axes inside the neuron that replace the declared ones.
         operators: name -> function of (B, *size*), or equinox module of (*size*), of each external operator.
+        mesh, time: a mesh of devices and the name of that of its axes over which schedule "scan" cuts time.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -111,12 +116,13 @@ class NeuronLayer(eqx.Module):
         schedule: str = "auto", recurrent: bool | Recurrent | Mapping[str, str] | None = None,
         init: Mapping[str, Any] | None = None, reset_gradient: str | None = None, surrogate: Any = None,
         dtype: Any = None, check_finite: bool = False, axes: Mapping[str, int] | None = None,
-        operators: Mapping[str, Any] | None = None, **later: Any,
+        operators: Mapping[str, Any] | None = None, mesh: Any = None, time: str = "time", **later: Any,
     ) -> None:  # fmt: skip
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
-        self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite)
+        place = place_of(mesh, time, schedule)
+        self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite, place)
         if schedule == "sequential":
             if spec.operators:
                 raise Unsupported("a layer with operators has no C kernel", hint='schedule="eager"')

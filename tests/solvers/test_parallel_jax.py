@@ -1,11 +1,9 @@
-"""Scans of a monoid in jax against a loop in numpy: every form, both directions, any length, and cut over devices."""
+"""Scans of a monoid in jax against a loop in numpy: every form, both directions, any length.
+
+Cut over devices: `tests/nn/test_parallel_jax.py`.
+"""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +13,6 @@ from neuroode.solvers.on_jax.convolution_jax import affine_invariant, powers_of
 from neuroode.solvers.on_jax.parallel_jax import scan
 
 jax.config.update("jax_enable_x64", True)
-HERE = Path(__file__).parent
 B, N = 2, 3
 
 
@@ -48,10 +45,10 @@ def drawn(seed: int, steps: int, n: int, *, invariant: bool = False) -> tuple[np
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("steps", [0, 1, 2, 13, 16])
-def test_a_scan_is_the_loop(steps: int, reverse: bool) -> None:
+@pytest.mark.parametrize(("steps", "tree"), [(0, None), (1, None), (2, False), (13, False), (13, True), (16, None)])
+def test_a_scan_is_the_loop(steps: int, tree: bool | None, reverse: bool) -> None:
     a, b, start = drawn(0, steps, 1)
-    run = jax.jit(lambda *e: scan(compose, apply, IDENTITY, e, (start[..., 0],), reverse=reverse))
+    run = jax.jit(lambda *e: scan(compose, apply, IDENTITY, e, (start[..., 0],), reverse=reverse, tree=tree))
     found = run(a[..., 0, 0], b[..., 0])
     wanted = loop(a, b, start, reverse)[..., 0]
     assert len(found) == 1
@@ -111,13 +108,3 @@ def test_high_powers_are_exact(form: str) -> None:
     places = [(0, 0), (1, 0)] if form == "complex" else [(i, j) for i in range(n) for j in range(n)]
     wanted = [high[..., i, j] for i, j in places]
     assert max(float((np.abs(f - w) / size).max()) for f, w in zip(found, wanted, strict=True)) <= 4095 * 4 * 2.3e-16
-
-
-def test_over_devices_is_one_device() -> None:
-    """In a process with 8 devices: values and gradients, lengths that 8 does not divide, a mesh with a second axis."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", str(HERE / "sharded_jax.py")], capture_output=True, text=True,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_ENABLE_X64": "1"},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["8", "devices"]
