@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
+from neuroode._errors import Unsupported
 from neuroode.nn import scans_torch
 from neuroode.nn.eager_torch import eager_program
 from neuroode.nn.loops_torch import loop
 from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.newton_torch import Problem, newton
 from neuroode.nn.once_torch import once
+from neuroode.nn.vmap_torch import is_mapped
 from neuroode.program.collapse import Collapse
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
@@ -50,7 +52,11 @@ def run(
         lengths: (B,) steps of each sample; afterwards outputs are 0.
         schedule: scan, fft (invariant stages as convolutions) or newton (loops by iteration).
     """
-    refuse_transforms([*coefficients, *inputs, *carry])
+    every = [*coefficients, *inputs, *carry]
+    refuse_transforms(every)
+    if is_mapped(every):
+        what = f"schedule '{schedule}' knows no torch.func.vmap: its batch is the second axis of x"
+        raise Unsupported(what, hint="choose auto or eager, which fold the mapped axis in")
     if not inputs[0].shape[0]:
         return ParallelRun([inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry), {})
     given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))

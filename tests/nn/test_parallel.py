@@ -189,3 +189,63 @@ def test_newton_says_where_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_newton_has_nothing_to_do_for_a_linear_neuron() -> None:
     with pytest.raises(no.Unsupported, match="'prf' has a closed form over time, so there is nothing to iterate"):
         neuron("prf").torch(3, schedule="newton")
+
+
+def test_transforms_of_functions_are_refused_by_name() -> None:
+    layer = no.load("prf").torch(3, schedule="scan", dtype=F64)
+    x = torch.randn(5, 2, 3, dtype=F64)
+    with pytest.raises(no.Unsupported, match=r"knows no torch\.func\.vmap"):
+        torch.func.vmap(lambda x: layer(x)[0])(x[None])
+    with pytest.raises(no.Unsupported, match=r"schedule=.eager."):
+        torch.func.grad(lambda x: layer(x)[0].sum())(x)
+
+
+#: a linear neuron of one's own: two coupled states, one behind them, a complex one, a window, no reset
+OWN = """
+dt: 0.5
+inputs: {I: current, K: impulse}
+parameters:
+  tau: {value: 7, domain: positive, per: neuron}
+  w: {value: 0.4, per: channel}
+  omega: {value: 0.9, per: neuron}
+equations: |
+  dv/dt = (-v + w*u + I)/tau
+  du/dt = -w*v - u/9 + K
+  dz/dt = (-0.1 + i*omega)*z + v : complex
+  h = real(z) + 0.3*v[t-2] - 0.1*u
+spike: h > 0.4
+outputs: {s: s, h: h}
+"""
+
+
+def test_a_linear_neuron_of_ones_own_is_equal_on_every_schedule() -> None:
+    n = no.Neuron.from_spec(read_text("neuron: own\n" + OWN))
+    x = {k: torch.tensor(np.random.default_rng(i).normal(0.3, 1, (150, 3, 4))) for i, k in enumerate("IK")}
+    found = {}
+    for schedule in ("eager", "auto", "sequential", "scan", "fft"):
+        layer = n.torch(4, schedule=schedule, dtype=F64)
+        found[schedule] = by_layer(layer, x)
+    wanted = by_interpreter(layer, x)
+    assert 0.1 < wanted.outputs["s"].mean() < 0.9
+    for rows in found.values():
+        assert_same(rows, wanted, values=1e-12, grads=1e-11)
+
+
+@pytest.mark.parametrize("name", ["li", "prf", "drf", "rc_ladder", "double_exponential"])
+@pytest.mark.parametrize("steps", [1024, 32768])
+def test_single_precision_over_long_sequences(name: str, steps: int) -> None:
+    """Rounding is that of some chunks, not of all steps: the bound grows with the square root of the length at most."""
+    bound = 2e-6 * (steps / 1024) ** 0.5
+    x = torch.randn(steps, 1, 2, generator=torch.Generator().manual_seed(0))
+    neuron_of = no.load(name)
+    dt = {} if neuron_of.spec.dt else {"dt": 1.0}
+    wide, narrow = (neuron_of.torch(2, schedule="sequential", dtype=d, **dt) for d in (F64, torch.float32))
+    wide.load_state_dict(narrow.state_dict())
+    scan = neuron_of.torch(2, schedule="scan", **dt)
+    scan.load_state_dict(narrow.state_dict())
+    with torch.no_grad():
+        (_, exact), (_, found) = wide(x.double()), scan(x)
+    for name_of, value in exact.items():
+        if "[t-" not in name_of:  # spikes at a tie may differ
+            scale = value.abs().max()
+            assert float((found[name_of].to(value.dtype) - value).abs().max() / scale) <= bound
