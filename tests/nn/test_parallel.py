@@ -234,18 +234,17 @@ def test_a_linear_neuron_of_ones_own_is_equal_on_every_schedule() -> None:
 @pytest.mark.parametrize("name", ["li", "prf", "drf", "rc_ladder", "double_exponential"])
 @pytest.mark.parametrize("steps", [1024, 32768])
 def test_single_precision_over_long_sequences(name: str, steps: int) -> None:
-    """Rounding is that of some chunks, not of all steps: the bound grows with the square root of the length at most."""
-    bound = 2e-6 * (steps / 1024) ** 0.5
-    x = torch.randn(steps, 1, 2, generator=torch.Generator().manual_seed(0))
-    neuron_of = no.load(name)
-    dt = {} if neuron_of.spec.dt else {"dt": 1.0}
-    wide, narrow = (neuron_of.torch(2, schedule="sequential", dtype=d, **dt) for d in (F64, torch.float32))
-    wide.load_state_dict(narrow.state_dict())
-    scan = neuron_of.torch(2, schedule="scan", **dt)
-    scan.load_state_dict(narrow.state_dict())
+    """Against float64: a scan rounds no more than the loop does, whatever the length (coefficients round alike)."""
+    torch.manual_seed(0)
+    x = torch.randn(steps, 1, 2)
+    of = no.load(name)
+    dt = None if of.spec.dt else 1.0
+    layers = [of.torch(2, dt, schedule=s, dtype=d) for s, d in (("auto", F64), ("auto", None), ("scan", None))]
+    for layer in layers:
+        layer.load_state_dict(layers[1].state_dict())
     with torch.no_grad():
-        (_, exact), (_, found) = wide(x.double()), scan(x)
-    for name_of, value in exact.items():
-        if "[t-" not in name_of:  # spikes at a tie may differ
-            scale = value.abs().max()
-            assert float((found[name_of].to(value.dtype) - value).abs().max() / scale) <= bound
+        exact, loop, scan = (layer(x.to(layer._like))[1] for layer in layers)
+    for k, value in exact.items():
+        if "[t-" not in k:  # spikes at a tie may differ
+            errors = [float((found[k] - value).abs().max() / value.abs().max()) for found in (loop, scan)]
+            assert errors[1] <= max(3 * errors[0], 2e-6), (k, errors)
