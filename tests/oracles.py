@@ -127,7 +127,8 @@ DRIVE = {
     "synaptic": (0.5, 0.1), "alpha": (0.6, 0.2), "perfect": (0.6, 0.2), "glif_5": (3000.0, 5000.0),
     "prf": (20.0, 5.0), "s5_rf": (20.0, 5.0), "harmonic_rf": (300.0, 60.0), "izhikevich": (20.0, 100.0),
     "adex": (3000.0, 10000.0), "ts_lif": (1.5, 0.6), "rc_ladder": (1.0, 0.0), "alpha_synapse": (1.0, 0.0),
-    "qif": (0.6, 0.2), "drf": (60.0, 0.0), "sliding_psn": (0.8, 0.4),
+    "qif": (0.6, 0.2), "drf": (60.0, 0.0), "sliding_psn": (0.8, 0.4), "mul_free_psn": (2.0, 1.0),
+    "prf_decoupled_lif": (0.6, 0.2), "p_spikessm": (1.0, 0.0),
     "double_exponential": (1.0, 0.0), "damped_oscillator": (1.0, 0.0), "resonant_membrane": (1.0, 0.0),
 }  # fmt: skip
 

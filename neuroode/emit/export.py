@@ -23,13 +23,13 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
         names = ", ".join(f"{n}: {kind}" for n, kind in program.operators)
         what = f"operators are parts of a layer and not of an emitted file ({names})"
         raise Unsupported(what, hint="neuron.torch(..., operators=...) runs them")
-    if program.sums:
-        what = f"'{spec.name}' sums over the whole sequence, which emitted files do not compute yet"
-        raise Unsupported(what, hint="neuron.torch(...) and neuron.jax(...) run it")
     if target == "torch":
         return standalone_torch(spec, program, dt)
     if target == "jax":
         return standalone_jax(spec, program, dt)
+    if program.sums and target in TARGETS:
+        what = f"'{spec.name}' sums over the whole sequence, but {target} code runs step by step"
+        raise Unsupported(what, hint="the targets torch and jax do both")
     if target == "c":
         from neuroode.emit.c import emit_c
 

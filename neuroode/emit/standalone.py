@@ -8,15 +8,24 @@ from importlib import resources
 import numpy as np
 
 from neuroode._errors import Unsupported
-from neuroode.emit.python_torch import torch_source
+from neuroode.emit.python_torch import TORCH, torch_source
 from neuroode.emit.reference import Reference, reference
+from neuroode.emit.sums import sums_text
 from neuroode.program.domains import kind_over_axes
 from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
 from neuroode.spec.to_tree import equation_text
 from neuroode.spec.types import NeuronSpec, ParameterDecl
+from neuroode.system.axes import weights_over_time
 from neuroode.system.delays import has_delays
-from neuroode.system.indices import axis_sizes, element_values, is_table
+from neuroode.system.indices import (
+    axis_sizes,
+    element_values,
+    slot_parameters,
+    table_parameters,
+    weight_parameters,
+    weight_values,
+)
 
 HEADER = '''"""{title}
 
@@ -47,8 +56,8 @@ class Neuron(torch.nn.Module):
         self.size, self.dt, self.raw = size, dt, torch.nn.ParameterDict()
         for name, (default, level, trained, transform, bounds) in PARAMETERS.items():
             value = torch.as_tensor((values or {{}}).get(name, default), dtype=torch.float64)
-            if level != "layer":
-                value = value.reshape(-1).repeat(size // value.numel() + 1)[:size]
+            if level != "layer":  # one a neuron: the last axis
+                value = value.expand(size) if value.dim() == 0 else value[..., torch.arange(size) % value.shape[-1]]
             stored = INVERSE[transform](value, bounds) if trained else value
             self.raw[stored_name(name)] = torch.nn.Parameter(stored.to(dtype), requires_grad=trained)
 
@@ -63,7 +72,8 @@ class Neuron(torch.nn.Module):
     def forward(self, x, carry=None, trace=False):
         inputs = x if isinstance(x, tuple) else (x,)
         like = inputs[0]
-        coefficients, inits = prologue(self.values(), torch.tensor(self.dt, dtype=torch.float64))
+        values, dt = self.values(), torch.tensor(self.dt, dtype=torch.float64)
+        coefficients, inits = prologue(values, dt){sums}
         coefficients = tuple(c.to(like.dtype) for c in coefficients)
         if carry is None:
             carry = tuple(v.to(like.dtype).expand(like.shape[1:]) for v in inits)
@@ -120,18 +130,23 @@ if __name__ == "__main__":
 def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
     """The text of the file."""
     found = reference(spec, program, dt)
-    module = MODULE.format(inputs=", ".join(program.inputs))
+    sums = "\n        inputs = with_sums(values, dt, inputs)" if program.sums else ""
+    module = MODULE.format(inputs=", ".join((*program.given, *program.tables)), sums=sums)
     return (
         "\n\n".join(
             part.strip("\n")
-            for part in (
-                header(spec, dt, found),
-                torch_source(program),
-                _transforms(),
-                data(spec, program, dt, found),
-                module,
-                CHECK,
-                REPORT,
+            for part in filter(
+                None,
+                (
+                    header(spec, dt, found),
+                    torch_source(program),
+                    sums_text(program, TORCH, weights_over_time(spec)),
+                    _transforms(),
+                    data(spec, program, dt, found),
+                    module,
+                    CHECK,
+                    REPORT,
+                ),
             )
         )
         + "\n"
@@ -145,7 +160,7 @@ def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
     if spec.axes:
         sizes = ", ".join(f"{name} of {n}" for name, n in axis_sizes(spec).items())
         text += f"\n\nAxes: {sizes}. Every element is an array of its own: x__0_1 is x[0, 1]."
-    if any(map(is_table, spec.parameters)):
+    if table_parameters(spec):
         text += "\n\nTables over time are inputs here: one row a step."
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
 
@@ -162,7 +177,8 @@ def _transforms() -> str:
 
 def data(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
     """Names, parameters, inputs and reference values as literals."""
-    parameters = {k: v for p in spec.parameters if not is_table(p) for k, v in _parameter(spec, p, found, dt)}
+    stored = (*slot_parameters(spec), *weight_parameters(spec))
+    parameters = {k: v for p in stored for k, v in _parameter(spec, p, found, dt)}
     lines = [f"    {json.dumps(k)}: {v!r}," for k, v in parameters.items()]
     rows = [f"    {row!r}," for row in found.rows]
     inputs = [f"    {json.dumps(n)}: {x.tolist()!r}," for n, x in found.inputs.items()]
@@ -191,6 +207,9 @@ def _parameter(spec: NeuronSpec, p: ParameterDecl, found: Reference, dt: float) 
         what = f"parameter '{p.name}': an emitted file stores single numbers, and the domain {p.domain} has none"
         raise Unsupported(what, hint="neuron.torch(...) trains it; trainable: false can be emitted")
     rest = (level, p.trainable, "none" if is_complex else transform_name(p), finite)
+    if p in weight_parameters(spec):
+        arrays = weight_values(p, axis_sizes(spec), found.values[p.name], np.moveaxis)
+        return [(name, (value.tolist(), *rest)) for name, value in arrays.items()]
     rows = []
     for name, value in element_values(p, axis_sizes(spec), found.values[p.name]).items():
         parts = {f"{name}.re": value.real, f"{name}.im": value.imag} if is_complex else {name: value}

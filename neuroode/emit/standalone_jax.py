@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib import resources
 
-from neuroode.emit.python_jax import jax_source
+from neuroode.emit.python_jax import JAX, jax_source
 from neuroode.emit.reference import reference
 from neuroode.emit.standalone import REPORT, data, header
+from neuroode.emit.sums import sums_text
 from neuroode.program.types import Program
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.axes import weights_over_time
 
 MODULE = '''
 def init(size, values=None, dtype=jnp.float32):
@@ -20,7 +22,7 @@ def init(size, values=None, dtype=jnp.float32):
     for name, (default, level, trained, transform, bounds) in PARAMETERS.items():
         if trained:
             value = jnp.asarray((values or {{}}).get(name, default), dtype)
-            value = value if level == "layer" else jnp.resize(value, (size,))
+            value = value if level == "layer" else resized(value, size)
             rows[name] = INVERSE[transform](jnp, value, *bounds)
     return rows
 
@@ -32,8 +34,13 @@ def constrained(stored, size):
         if trained:
             rows[name] = FORWARD[transform](jnp, stored[name], *bounds)
         else:
-            rows[name] = jnp.asarray(default, float) if level == "layer" else jnp.resize(jnp.asarray(default), (size,))
+            rows[name] = jnp.asarray(default, float) if level == "layer" else resized(jnp.asarray(default), size)
     return rows
+
+
+def resized(value, size):
+    """One a neuron: the last axis."""
+    return jnp.resize(value, (size,)) if value.ndim == 0 else value[..., jnp.arange(size) % value.shape[-1]]
 
 
 def run(values, x, carry=None, dt=DT):
@@ -46,7 +53,8 @@ def run(values, x, carry=None, dt=DT):
     inputs = x if isinstance(x, tuple) else (x,)
     like = inputs[0]
     wide = like.shape[1:]
-    coefficients, inits = prologue(values, jnp.asarray(dt, float))
+    dt = jnp.asarray(dt, float)
+    coefficients, inits = prologue(values, dt){sums}
     coefficients = tuple(jnp.asarray(c, like.dtype) for c in coefficients)
     if carry is None:
         carry = tuple(jnp.broadcast_to(v.astype(like.dtype), wide) for v in inits)
@@ -99,13 +107,15 @@ def standalone_jax(spec: NeuronSpec, program: Program, dt: float) -> str:
     """The text of the file."""
     found = reference(spec, program, dt)
     transforms = resources.files("neuroode.solvers.on_numpy").joinpath("transforms.py").read_text("utf-8")
+    sums = "\n    inputs = with_sums(values, dt, inputs)" if program.sums else ""
     parts = (
         header(spec, dt, found),
         jax_source(program),
+        sums_text(program, JAX, weights_over_time(spec)),
         transforms.partition("import annotations\n")[2],
         data(spec, program, dt, found),
-        MODULE.format(inputs=", ".join(program.inputs)),
+        MODULE.format(inputs=", ".join((*program.given, *program.tables)), sums=sums),
         CHECK,
         REPORT,
     )
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"

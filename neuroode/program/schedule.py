@@ -30,8 +30,10 @@ def plan(program: Program, schedule: str = "auto") -> Plan:
         return Plan((PlanRow("whole", (), "eager", f"operators mix the neurons ({operators})", ""),))
     parts = partition(program, collapsed=True)
     _check(program, parts, schedule)
+    why = "reads inputs only, also later ones, so it is known before the first step (not causal)"
+    sums = tuple(PlanRow("sum", (s.name,), "one matrix product", why, "T*T products a lane") for s in program.sums)
     rows = tuple(_row(s, schedule) for s in parts.stages)
-    return Plan(rows + _together(parts, schedule))
+    return Plan(sums + rows + _together(parts, schedule))
 
 
 def _check(program: Program, parts: Parts, schedule: str) -> None:

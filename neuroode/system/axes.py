@@ -30,6 +30,7 @@ from neuroode.system.indices import (
     axis_sizes,
     element_name,
     indices,
+    is_table,
     slot_parameters,
     table_parameters,
     time_axes,
@@ -48,9 +49,10 @@ def table_names(spec: NeuronSpec) -> tuple[str, ...]:
     return tuple(i.name for i in _Unrolling(spec).tables())
 
 
-def weight_names(spec: NeuronSpec) -> tuple[str, ...]:
-    """Names of the elements of parameters over the whole sequence."""
-    return tuple(i.name for i in _Unrolling(spec).weights())
+def weights_over_time(spec: NeuronSpec) -> dict[str, bool]:
+    """Names of the elements of parameters over the whole sequence: are they over (tau, time), or over tau alone?"""
+    writing = _Unrolling(spec)
+    return {i.name: is_table(p) for p in weight_parameters(spec) for i in writing._as_inputs(p)}
 
 
 def unrolled_parameters(spec: NeuronSpec) -> dict[str, tuple[ParameterDecl, ...]]:

@@ -15,7 +15,7 @@ from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.expr.units import NONE, scale_and_dimension
 from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
-from neuroode.system.axes import table_names, unrolled, weight_names
+from neuroode.system.axes import table_names, unrolled, weights_over_time
 from neuroode.system.budget import check_axes, check_size
 from neuroode.system.delays import in_steps
 from neuroode.system.indices import time_axes
@@ -36,7 +36,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     """
     refuse_unsupported(spec)
     check_axes(spec)
-    tables, weights, over_time = table_names(spec), weight_names(spec), time_axes(spec)
+    tables, weights, over_time = table_names(spec), weights_over_time(spec).keys(), time_axes(spec)
     spec = in_steps(unrolled(spec))
     check_size(spec)
     spec, sums = split_sums(spec, over_time, weights, tables)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from line import check_standalone
 from references import distance
 from sequences import drive, rich
 
@@ -134,6 +135,18 @@ outputs: {y: h/(1 mV), s: s}
     assert distance(found["y"], wanted) <= 1e-13
     assert np.array_equal(found["s"], wanted > 2)
     assert np.array_equal(neuron.torch(3, dtype=F64)(torch.tensor(x))[0]["s"].detach().numpy(), wanted > 2)
+
+
+def test_emitted_files_hold_the_sums() -> None:
+    check_standalone(rich(), 0.5)
+    with pytest.raises(no.Unsupported, match="'rich' sums over the whole sequence, but c code runs step by step"):
+        rich().emit("c")
+
+
+def test_the_plan_says_it() -> None:
+    rows = {r.states: r for r in rich().program().plan.rows}
+    assert rows["sum_tau",].schedule == "one matrix product"
+    assert "not causal" in rows["sum_tau",].reason
 
 
 def test_calls_stand_alone_and_end_at_the_horizon() -> None:

@@ -41,3 +41,10 @@ def test_jax_is_torch() -> None:
         assert distance(found, by_name[f"parameters_of_neuron.raw_{name}"]) <= 1e-11, name
     with pytest.raises(no.RunError, match="a call cannot go on from a carry"):
         other(given, other.init_carry(2))
+
+
+@pytest.mark.slow
+def test_emitted_files_hold_the_sums() -> None:
+    space: dict[str, Any] = {"__name__": "emitted"}
+    exec(compile(rich().emit("jax"), "<emitted>", "exec"), space)
+    assert max(row[-1] for row in space["compare"]()) <= 1e-11

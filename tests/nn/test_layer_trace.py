@@ -40,10 +40,10 @@ def test_equals_the_simulation_and_the_run(name, size):
     values = {p.name: inner.constrained(p).detach().numpy() for p in layer.neuron.spec.parameters}
     wanted = layer.neuron.simulate({n: v.numpy() for n, v in x.items()}, parameters=values)
     complex_states = {s.name for s in layer.neuron.spec.states if s.type == "complex"}
-    assert (name in ("rf", "brf", "prf", "drf", "s5_rf", "spiral")) == bool(complex_states)
+    assert (name in ("rf", "brf", "prf", "drf", "s5_rf", "spiral", "p_spikessm")) == bool(complex_states)
     assert set(trace) == set(wanted)
     for n, v in trace.items():
-        axes = (4,) if (name, n) == ("drf", "z") else ()
+        axes = {("drf", "z"): (4,), ("mul_free_psn", "q"): (3,), ("p_spikessm", "x"): (8,)}.get((name, n), ())
         assert tuple(v.shape) == wanted[n].shape == (30, 2, *layer.size, *axes)
         assert v.is_complex() == (n.partition(".")[0] in complex_states)
         assert distance(v.detach(), wanted[n]) < 1e-11
