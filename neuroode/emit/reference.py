@@ -73,7 +73,7 @@ def weights(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _lively_inputs(
-    spec: NeuronSpec, program: Program, parameters: Mapping[str, np.ndarray], beside: Mapping[str, np.ndarray]
+    spec: NeuronSpec, program: Program, parameters: Mapping[str, np.ndarray], beside: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Uniform draws, scaled so that between 5 and 50 % of the steps have an event, or the largest scale below.
 

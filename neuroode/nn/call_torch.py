@@ -30,7 +30,7 @@ from neuroode.program.domains import kind_over_axes
 from neuroode.program.types import Program
 from neuroode.program.values import transform_name
 from neuroode.spec.types import ParameterDecl
-from neuroode.system.indices import element_values, is_table
+from neuroode.system.indices import element_values, slot_parameters
 
 Tensor = torch.Tensor
 LINE = 64  # bytes: rows of coefficients start a cache line
@@ -52,7 +52,7 @@ class Layout:
     """
 
     def __init__(self, program: Program, parameters: Parameters) -> None:
-        rows = sorted((p for p in parameters.spec.parameters if not is_table(p)), key=lambda p: not p.trainable)
+        rows = sorted(slot_parameters(parameters.spec), key=lambda p: not p.trainable)
         self.parameters = parameters
         self.fits = not any(p.trainable and kind_over_axes(p) for p in rows)
         self.trained = sum(p.trainable for p in rows)
