@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -53,12 +53,16 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class JaxRun:
-    """Outputs (T, B, *size*) each, carry (B, *size*) each, the last recurrent output, traces if they were asked for."""
+    """Outputs (T, B, *size*) each, carry (B, *size*) each, the last recurrent output, traces if they were asked for.
+
+    `iterations`: of schedule newton, by states.
+    """
 
     outputs: list[Array]
     carry: list[Array]
     last: Array | None
     trace: list[Array]
+    iterations: Mapping[str, Array] = field(default_factory=dict)
 
 
 def run(

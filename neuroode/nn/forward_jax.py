@@ -37,16 +37,16 @@ def first(frame: Any, parameters: Parameters, batch: int) -> list[Array]:
 def _run_layer(
     frame: Any, trace: bool, parameters: Parameters, weights: RecurrentWeights | None, operators: Operators,
     inputs: list[Array], start: list[Array] | None, last: Array | None, lengths: Array | None,
-) -> tuple[list[Array], list[Array], Array | None, list[Array]]:  # fmt: skip
+) -> tuple[list[Array], list[Array], Array | None, list[Array], dict[str, Array]]:  # fmt: skip
     coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
     carry = inits if start is None else list(start)
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     if frame.schedule == "sequential" and not trace:
-        return _by_kernel(frame, weights, coefficients, inputs, carry, last, lengths)
+        return *_by_kernel(frame, weights, coefficients, inputs, carry, last, lengths), {}
     if frame.schedule in PARALLEL and not trace:
         options = {"lengths": lengths, "schedule": frame.schedule, "place": frame.place}
-        outputs, after = parallel_jax.run(frame.program, coefficients, inputs, carry, **options)
-        return outputs, after, None, []
+        whole = parallel_jax.run(frame.program, coefficients, inputs, carry, **options)
+        return whole.outputs, whole.carry, None, [], whole.iterations
     drive = None
     if frame.recurrent and weights is not None and last is not None:
         names = [n for n, _ in frame.program.outputs]
@@ -56,7 +56,7 @@ def _run_layer(
         frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace,
         operators=operators.calls(),
     )  # fmt: skip
-    return found.outputs, found.carry, found.last, found.trace
+    return found.outputs, found.carry, found.last, found.trace, {}
 
 
 #: compiled once for each program and shape, also where the caller does not jit

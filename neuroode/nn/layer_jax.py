@@ -235,6 +235,13 @@ class NeuronLayer(eqx.Module):
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
         return self.frame.border.join_by_name(named)
 
+    def iterations(
+        self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
+        batch: int | None = None,
+    ) -> dict[str, Array]:  # fmt: skip
+        """How many iterations such a call takes with schedule="newton", by states; empty with another schedule."""
+        return dict(self._run(read_inputs(self.frame, x, lengths, steps, batch), carry, trace=False).iterations)
+
     def init_carry(self, batch: int) -> JaxCarry:
         """The carry before the first step, (batch, *size*, *axes*) each."""
         if not isinstance(batch, int) or batch < 0:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from neuroode._errors import Unsupported
 from neuroode.nn import eager_jax, scans_jax
+from neuroode.nn.newton_jax import Problem, newton
 from neuroode.nn.scans_jax import WHOLE, Place
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
@@ -25,11 +26,20 @@ Array = jax.Array
 Rows = dict[str, Array]
 
 
+@dataclass(frozen=True, slots=True)
+class ParallelRun:
+    """Outputs (T, B, *size*), the carry (B, *size*) after each sample's last step, newton's iterations by states."""
+
+    outputs: list[Array]
+    carry: list[Array]
+    iterations: Rows
+
+
 def run(
     program: Program, coefficients: Sequence[Array], inputs: Sequence[Array], carry: Sequence[Array],
     *, lengths: Array | None = None, schedule: str = "scan", place: Place = WHOLE,
-) -> tuple[list[Array], list[Array]]:  # fmt: skip
-    """Outputs (T, B, *size*) and the carry (B, *size*) after the last step of each sample.
+) -> ParallelRun:  # fmt: skip
+    """Run over T steps.
 
     Args:
         coefficients: broadcast against *size*. inputs: (T, B, *size*) each. carry: (B, *size*) each.
@@ -38,7 +48,7 @@ def run(
         place: the mesh over which time is cut.
     """
     if not inputs[0].shape[0]:
-        return [jnp.zeros_like(inputs[0]) for _ in program.outputs], list(carry)
+        return ParallelRun([jnp.zeros_like(inputs[0]) for _ in program.outputs], list(carry), {})
     shape = inputs[0].shape
     wide = (place.cut(jnp.broadcast_to(x, shape)) for x in _held(inputs, lengths))
     given = dict(zip(program.inputs, wide, strict=True))
@@ -46,7 +56,7 @@ def run(
     sweep = _Sweep(partition(program), tuple(coefficients), given, start, shape, lengths, schedule, place)
     for stage in sweep.parts.stages:
         sweep.solve(stage)
-    return sweep.outputs(program), [sweep.after[s.name] for s in program.carry]
+    return ParallelRun(sweep.outputs(program), [sweep.after[s.name] for s in program.carry], sweep.iterations)
 
 
 @dataclass
@@ -62,6 +72,7 @@ class _Sweep:
     schedule: str
     place: Place
     after: Rows = field(default_factory=dict)
+    iterations: Rows = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.known.setdefault(CLOCK, jnp.zeros(self.shape, next(iter(self.known.values())).dtype))
@@ -114,11 +125,33 @@ class _Sweep:
             else:
                 rows = scans_jax.solve(stage, matrix, driven, start, self.place)
             return tuple(self._masked(x) for x in rows), {}
-        once = stage.once
-        known = [self._known[n] for n in once.inputs]
-        outputs = eager_jax.run(once, self._fixed, known, start, lengths=self.lengths).outputs
-        named = dict(zip((n for n, _ in once.outputs), outputs, strict=True))
-        return tuple(named.pop(f"n.{s}") for s in stage.slots), named
+        if stage.kind == "moebius":
+            entries = self._entries(stage.matrix, self._known)
+            return (self._masked(scans_jax.moebius(entries, start[0], self.shape, self.place)),), {}
+        if self.schedule == "newton":
+            return self._by_newton(stage, start)
+        return self._loop(stage, start)
+
+    def _loop(self, stage: Stage, start: list[Array]) -> tuple[tuple[Array, ...], Rows]:
+        known = [self._known[n] for n in stage.once.inputs]
+        rows = eager_jax.run(stage.once, self._fixed, known, start, lengths=self.lengths).outputs
+        return _apart(stage, dict(zip((n for n, _ in stage.once.outputs), rows, strict=True)))
+
+    def _by_newton(self, stage: Stage, start: list[Array]) -> tuple[tuple[Array, ...], Rows]:
+        known = self._known
+        slots = [f"c.{s}" for s in stage.slots]
+        problem = Problem(
+            name=", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots)),
+            start=start, shape=self.shape, events=[f"e.{e}" for e in stage.events],
+            step=lambda before: _apart(stage, jax.lax.stop_gradient(self._evaluate(stage.once, known, before))),
+            slopes=lambda before, bits: self._entries(
+                stage.matrix, known | bits | dict(zip(slots, before, strict=True))
+            ),
+            solve=lambda entries, drive, first: scans_jax.solve(stage, entries, drive, first, self.place),
+            loop=lambda: self._loop(stage, start), masked=self._masked,
+        )  # fmt: skip
+        found, bits, self.iterations[problem.name] = newton(problem)
+        return found, bits
 
     def _before(self, stage: Stage, found: Sequence[Array]) -> Rows:
         """The stage's states before each step; only the first has a gradient from here."""
@@ -138,11 +171,11 @@ class _Sweep:
         assert program is not None
         return eager_jax.jax_program(program).step(self._fixed, (), tuple(known[n] for n in program.inputs))[0]
 
-    def _evaluate(self, program: Program | None, known: Mapping[str, Array]) -> Rows:
-        """The outputs of a pointwise program for all steps at once."""
+    def _evaluate(self, program: Program | None, known: Mapping[str, Array], carry: tuple[Array, ...] = ()) -> Rows:
+        """The outputs of a pointwise program for all steps at once; `carry`: the states before each of them."""
         assert program is not None
         inputs = tuple(known[n] for n in program.inputs)
-        rows, _, _ = eager_jax.jax_program(program).step(self.coefficients, (), inputs)
+        rows, _, _ = eager_jax.jax_program(program).step(self.coefficients, carry, inputs)
         named = zip((n for n, _ in program.outputs), rows, strict=True)
         return {n: jnp.broadcast_to(x, self.shape) for n, x in named}
 
@@ -194,6 +227,11 @@ def _once(found: Any, _depends: Any) -> Any:
 @_once.defjvp
 def _no_second(*_: Any) -> Any:
     raise Unsupported("a scan has no second derivative", hint='build the layer with schedule="eager"')
+
+
+def _apart(stage: Stage, rows: Rows) -> tuple[tuple[Array, ...], Rows]:
+    """What `once` gives: next values, and bits of events."""
+    return tuple(rows[f"n.{s}"] for s in stage.slots), {n: x for n, x in rows.items() if n.startswith("e.")}
 
 
 def _live(lengths: Array, shape: tuple[int, ...]) -> Array:

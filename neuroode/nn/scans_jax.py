@@ -42,6 +42,7 @@ class Place:
 
 
 WHOLE = Place()
+_PLAIN = ("diagonal", "dense")  # forms of one number and of a matrix
 
 
 def place_of(mesh: Any, axis: str, schedule: str) -> Place:
@@ -64,10 +65,10 @@ def place_of(mesh: Any, axis: str, schedule: str) -> Place:
 
 @cache
 def functions(kind: Monoid) -> tuple[Callable[[Row, Row], Row], Callable[[Row, Row], Row]]:
-    """`compose` and `apply`, printed."""
+    """`compose` and `apply`, printed; of Moebius maps the one that moves points of the line."""
     space = ModuleType(f"neuroode_{kind.name}_jax").__dict__
     exec(compile(HEADER + SUPPORT + "\n\n" + monoid_text(kind, JAX), f"<neuroode scan {kind.name}>", "exec"), space)
-    return space["compose"], space["apply"]
+    return space["compose"], space["apply_line" if kind.apply_line else "apply"]
 
 
 def solve(stage: Stage, matrix: Sequence[Array], drive: Sequence[Array], start: Sequence[Array], place: Place) -> Row:
@@ -78,10 +79,22 @@ def solve(stage: Stage, matrix: Sequence[Array], drive: Sequence[Array], start: 
         drive: (T, B, *size*) each. start: (B, *size*) each.
     """
     shape = drive[0].shape
-    entries, form = _Entries(stage, matrix, len(shape)), stage.form
+    entries, form = _Entries(stage, matrix, len(shape)), stage.form or _PLAIN[stage.size > 1]
     kind, rows = entries.elements(form, _nonzero(stage.matrix))
     found = _scan(kind, (*rows, *_blocks(stage, drive, 1)), _blocks(stage, start, 0), shape[0], place)
     return _slots(stage, found)
+
+
+def moebius(entries: Sequence[Array], start: Array, shape: tuple[int, ...], place: Place) -> Array:
+    """The state (T, B, *size*) after each step of x' = (a x + b)/(c x + d).
+
+    Scanned as a point of the projective line, of which infinity is one; at infinity itself the state is the largest
+    that a step leaves (discretize/riccati.py).
+    """
+    rank, x = len(shape), jnp.broadcast_to(start, shape[1:])
+    rows = tuple(jnp.reshape(e, (1,) * (rank - e.ndim) + e.shape) for e in entries)
+    above, below = _scan(monoid("moebius"), rows, (x, jnp.ones_like(x)), shape[0], place)
+    return above / jnp.where(below == 0, 1e-16, below)
 
 
 def convolve(stage: Stage, matrix: Sequence[Array], drive: Sequence[Array], start: Sequence[Array]) -> Row:
@@ -121,10 +134,8 @@ def _convolution(form: str, matrix: Row, drive: Row, start: Row, *, reverse: boo
 
 def _form_of_slopes(stage: Stage) -> str:
     """A matrix in complex form may have a Jacobian without it, where something is detached."""
-    if stage.size == 1:
-        return "diagonal"
     same = stage.jacobian is not None and stage.jacobian.outputs == stage.matrix.outputs  # type: ignore[union-attr]
-    return stage.form if same and stage.form else "dense"
+    return stage.form if same and stage.form else _PLAIN[stage.size > 1]
 
 
 def _nonzero(program: Program | None) -> set[Pair]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import torch
 from jax_oracles import KEY, as_jax, by_jax, given, with_numbers_of
@@ -15,6 +16,7 @@ from oracles import DRIVE, INVENTED, ZOO, assert_same, by_interpreter, by_layer,
 
 import neuroode as no
 from neuroode._errors import RunError, Unsupported
+from neuroode.nn import newton_jax
 
 #: no part of them composes over time
 REFUSED = {"adex", "izhikevich", "lif_refractory", "channels"}
@@ -53,6 +55,49 @@ def test_a_convolution_equals_the_interpreter(name: str) -> None:
     torch_layer, layer = layers(name, "fft")
     x = drive(torch_layer, 21, 2)
     assert_same(by_jax(layer, x), by_interpreter(torch_layer, x), values=1e-12, grads=1e-11)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", ["izhikevich", *(pytest.param(n, marks=SLOW) for n in ("lif", "brf", "channels", "lif_refractory"))]
+)
+def test_newton_equals_the_interpreter(name: str) -> None:
+    torch_layer, layer = layers(name, "newton")
+    x = drive(torch_layer, 40, 2)
+    assert_same(by_jax(layer, x), by_interpreter(torch_layer, x), values=1e-10, grads=1e-9)
+    (count,) = layer.iterations(as_jax(x["I"])).values()
+    assert 1 <= int(count) < 40
+
+
+def test_newton_says_where_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_layer, layer = layers("izhikevich", "newton")
+    x = drive(torch_layer, 41, 2)
+    monkeypatch.setattr(newton_jax, "LIMIT", 3)
+    with pytest.warns(RuntimeWarning, match="newton did not settle on u, v within 3 iterations: it runs step by step"):
+        out, carry = jax.block_until_ready(layer(as_jax(x["I"])))
+    wanted = by_interpreter(torch_layer, x)
+    assert distance(out, wanted.outputs["s"]) == 0
+    assert all(distance(carry[n], v) <= 1e-10 for n, v in wanted.carry.items())
+
+
+def test_a_moebius_scan_equals_the_loop() -> None:
+    """The theta neuron: spikes are inside the scan, the state passes infinity."""
+    theta = no.load("qif", compat="theta")
+    x = 0.4 + 0.2 * jax.random.normal(KEY, (60, 2, 3), "float64")
+
+    def loss(layer, x):
+        out, carry = layer(x)
+        return (out * x).sum() + jax.numpy.arctan(carry["v"]).sum(), out
+
+    rows = []
+    for schedule in ("scan", "eager"):
+        slopes, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(theta.jax(3, key=KEY, schedule=schedule), x)
+        rows.append([np.asarray(v) for v in (out, *jax.tree.leaves(slopes))])
+    assert rows[0][0].sum() > 5
+    assert np.array_equal(rows[0][0], rows[1][0])
+    assert all(distance(f, w) <= 1e-9 for f, w in zip(*rows, strict=True))
 
 
 def test_lengths_and_carries() -> None:
