@@ -20,6 +20,7 @@ import torch
 from gen_reference import Reference
 from oracles import Found, assert_same, by_layer, cotangents, elements, interpreter_slots, stored_gradients, whole
 
+from neuroode._errors import ELEMENT
 from neuroode.cli.main import main
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
@@ -115,8 +116,9 @@ def reference_run(case: Case, inputs: Mapping[str, np.ndarray]) -> tuple[Referen
 def key_of(name: str) -> tuple[str, tuple[int, ...]]:
     """`z__0_1'` as ("z'", (0, 1))."""
     bare, primes = name.rstrip("'"), name.count("'")
-    head, _, index = bare.partition("__")
-    return head + "'" * primes, tuple(map(int, index.split("_"))) if index else ()
+    index = ELEMENT.search(bare)  # not the first `__`: a declared name may end in one underscore
+    head = bare[: index.start()] if index else bare
+    return head + "'" * primes, tuple(map(int, index[1].split("_"))) if index else ()
 
 
 # stages

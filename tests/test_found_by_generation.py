@@ -8,6 +8,7 @@ import torch
 from oracles import assert_same, by_interpreter, by_layer
 
 import neuroode as no
+from neuroode.expr.alike import said_once
 from neuroode.program import interpret
 from neuroode.spec.read_yaml import read_text
 
@@ -136,3 +137,16 @@ def test_the_slope_of_abs_at_zero_in_jax() -> None:
     layer = made("dt: 1\nequations: v[t] = I + abs(s[t-1])\nspike: v > 50\noutputs: v\n").jax(1, key=jax.random.key(0))
     g = jax.grad(lambda x: layer(x)[0][1].sum())(jax.numpy.ones((2, 1, 1)))
     assert not g[0].any()
+
+
+def test_arrays_whose_name_ends_in_an_underscore() -> None:
+    """Elements of `s_[k]` are s___0 ...: its events scale the inputs of emitted modules, and texts are said once."""
+    text = (
+        "dt: 1\naxes: {{k: 6}}\nequations: {0}[k] = 0.3*I + 0.01*k\n"
+        "events: {{{1}: {{when: '{0}[k] > 0.5', axes: [k]}}}}\noutputs: {{first: '{1}[0]'}}\n"
+    )
+    emitted = [made(text.format(*names)).emit("torch") for names in (("v_", "s_"), ("v", "s"))]
+    given = [e.partition("INPUTS = ")[2].partition("REFERENCE")[0] for e in emitted]
+    assert given[0]
+    assert given[0] == given[1]
+    assert len(said_once([f"v___{k} rests" for k in range(6)])) == 1

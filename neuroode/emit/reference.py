@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuroode._errors import Unsupported
+from neuroode._errors import ELEMENT, Unsupported
 from neuroode.program.interpret import gradients, run
 from neuroode.program.types import CLOCK, Program
 from neuroode.program.values import initial_values, slots, tables
@@ -83,7 +83,7 @@ def _lively_inputs(
     shape, names = (_steps(spec, program), 1, NEURONS), (*program.given, *program.tables)
     draws = {n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, shape) for i, n in enumerate(names)}
     declared = {e.name for e in spec.events}
-    events = {n for n, _ in program.trace if n.partition("__")[0] in declared}
+    events = {n for n, _ in program.trace if ELEMENT.sub("", n) in declared}
     best, distance = draws, np.inf
     for scale in SCALES if events else (1.0,):
         scaled = {n: np.round(scale * x, 3) for n, x in draws.items()}

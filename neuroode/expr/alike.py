@@ -9,7 +9,7 @@ from neuroode._errors import ELEMENT, readable
 
 MANY = 4
 WIDTH = 300  # characters of a line about elements; `--json` has all
-_NAMED = re.compile(rf"[A-Za-z](?:(?!__)\w)*{ELEMENT.pattern}'*")
+_NAMED = re.compile(rf"[A-Za-z](?:(?!__\d)\w)*{ELEMENT.pattern}'*")
 
 
 def listed(names: Sequence[str]) -> str:
