@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,10 +28,13 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`build(steps)` gives one training step: forward and backward. Raises Unsupported where it cannot run."""
+    """`build(steps, device)` gives one training step: forward and backward, finished when it returns.
+
+    It, or the first step, raises Unsupported where it cannot run.
+    """
 
     name: str
-    build: Callable[[int], Step]
+    build: Callable[[int, str], Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,21 @@ class Cell:
     reasons: Mapping[str, str]
 
 
-def measure(experiment: Experiment, lengths: Sequence[int], rounds: int, budget: float) -> Iterator[Cell]:
-    """Cells in the order of the lengths; at least three rounds each, then more within `budget` seconds."""
+def measure(
+    experiment: Experiment, lengths: Sequence[int], rounds: int, budget: float, device: str = "cpu"
+) -> Iterator[Cell]:
+    """Cells in the order of the lengths; at least three rounds each, then more within `budget` seconds.
+
+    CPU time on a CPU; elsewhere the time on the wall, since the host only waits.
+    """
+    clock = time.process_time if device == "cpu" else time.perf_counter
     out: dict[str, str] = {}
     for steps in lengths:
         runs: dict[str, Step] = {}
         for c in experiment.candidates:
             if c.name not in out:
-                _add(runs, out, c, steps)
-        times = samples(runs, rounds, budget)
+                _add(runs, out, c, steps, device)
+        times = samples(runs, rounds, budget, clock)
         asked = [r for r in experiment.ratios if r.slow in times and r.fast in times]
         ratios = {r.name: row(r.name, times[r.slow], times[r.fast]) for r in asked}
         rows = {name: row(name, mine, mine) for name, mine in times.items()}
@@ -82,14 +92,16 @@ def measure(experiment: Experiment, lengths: Sequence[int], rounds: int, budget:
                 out[name] = f"not run: {found.milliseconds / 1e3:.1f} s a step at {steps:,}"
 
 
-def _add(runs: dict[str, Step], out: dict[str, str], c: Candidate, steps: int) -> None:
+def _add(runs: dict[str, Step], out: dict[str, str], c: Candidate, steps: int, device: str) -> None:
     try:
-        runs[c.name] = c.build(steps)
+        step = c.build(steps, device)
+        step()
+        runs[c.name] = step
     except Unsupported as error:
         out[c.name] = f"does not run: {error.what}"
 
 
-def section(experiment: Experiment, cells: Sequence[Cell], command: str) -> str:
+def section(experiment: Experiment, cells: Sequence[Cell], command: str, device: str = "cpu") -> str:
     """The part of a page: machine, milliseconds, ratios beside the paper's, and what did not run."""
     names = [c.name for c in experiment.candidates]
     times = [(f"{c.steps:,}", *(_time(c, n) for n in names)) for c in cells]
@@ -99,8 +111,8 @@ def section(experiment: Experiment, cells: Sequence[Cell], command: str) -> str:
     return "\n\n".join(
         [
             f"Measured by `{command}` on {date.today()}: {experiment.lanes}.",
-            machine(),
-            "Milliseconds of CPU time of a training step, medians:",
+            machine() + ("" if device == "cpu" else f"\n- {_device_name(device)}"),
+            f"Milliseconds of {'CPU time' if device == 'cpu' else 'wall time'} of a training step, medians:",
             markdown(("steps", *names), times),
             "How many times as long, medians over rounds with their 10 % and 90 % marks:",
             markdown(("steps", *heads), ratios),
@@ -132,18 +144,29 @@ def main(experiment: Experiment, extra: Callable[[], str] | None = None, argv: S
     parser = argparse.ArgumentParser(description=experiment.title)
     parser.add_argument("--quick", action="store_true", help="three lengths, three rounds: at most 4 minutes")
     parser.add_argument("--write", action="store_true", help="write the section into the paper's README.md")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda or cuda:1; default cpu, one core")
     given = parser.parse_args(argv)
-    _one_core()
+    if given.device == "cpu":
+        _one_core()
+    elif not import_module("torch").cuda.is_available():
+        parser.error(f"--device is {given.device}, but torch finds no GPU")
     lengths, rounds, budget = (LENGTHS[:3], 3, 10.0) if given.quick else (LENGTHS, 11, 40.0)
     cells = []
-    for cell in measure(experiment, lengths, rounds, budget):
+    for cell in measure(experiment, lengths, rounds, budget, given.device):
         print(f"{cell.steps:,} steps: " + ", ".join(f"{n} {_time(cell, n)} ms" for n in cell.rows), file=sys.stderr)
         cells.append(cell)
-    command = f"neuroode claims {experiment.paper} --speed" + " --quick" * given.quick
-    text = section(experiment, cells, command) + (f"\n\n{extra()}" if extra else "")
+    flags = " --quick" * given.quick + f" --device {given.device}" * (given.device != "cpu")
+    text = section(experiment, cells, f"neuroode claims {experiment.paper} --speed{flags}", given.device) + (
+        f"\n\n{extra()}" if extra else ""
+    )
     print(text)
     if given.write:
-        write_section(read(experiment.paper).page, "speed", text)
+        where = "speed" if given.device == "cpu" else "speed on a GPU"
+        write_section(read(experiment.paper).page, where, text)
+
+
+def _device_name(device: str) -> str:
+    return import_module("torch").cuda.get_device_name(device)
 
 
 def _one_core() -> None:

@@ -47,8 +47,13 @@ def interleaved(
     return [row(name, times[name], times[bases[name]]) for name in candidates]
 
 
-def samples(candidates: Mapping[str, Callable[[], object]], rounds: int, budget: float) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, which are shuffled."""
+def samples(
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    budget: float,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, which are shuffled; `clock` gives seconds, CPU time by default."""
     order = list(candidates)
     times: dict[str, list[float]] = {n: [] for n in candidates}
     for f in candidates.values():
@@ -59,21 +64,21 @@ def samples(candidates: Mapping[str, Callable[[], object]], rounds: int, budget:
     for done in range(rounds):
         shuffle.shuffle(order)
         for name in order:
-            times[name].append(_seconds(candidates[name]))
+            times[name].append(_seconds(candidates[name], clock))
         if done >= 2 and time.perf_counter() - start > budget:
             break
     gc.enable()
     return times
 
 
-def _seconds(f: Callable[[], object]) -> float:
+def _seconds(f: Callable[[], object], clock: Callable[[], float]) -> float:
     """Seconds a call; short calls are repeated, since a clock tick is not small against them."""
     f()
-    start, calls = time.process_time(), 0
-    while calls == 0 or time.process_time() - start < SAMPLE:
+    start, calls = clock(), 0
+    while calls == 0 or clock() - start < SAMPLE:
         f()
         calls += 1
-    return (time.process_time() - start) / calls
+    return (clock() - start) / calls
 
 
 def row(name: str, mine: list[float], base: list[float]) -> Row:

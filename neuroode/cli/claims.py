@@ -67,5 +67,5 @@ def _speed(paper: Paper, args: argparse.Namespace) -> int:
     name = f"neuroode.papers.{paper.name}.speed_torch"
     if find_spec("torch") is None or find_spec(name) is None:
         raise Unsupported(f"the speed of '{paper.name}' cannot be measured", hint="pip install 'neuroode[torch]'")
-    flags = ["--quick"] * args.quick + ["--write"] * args.write
+    flags = ["--device", args.device, *["--quick"] * args.quick, *["--write"] * args.write]
     return subprocess.run([sys.executable, "-m", name, *flags], check=False).returncode

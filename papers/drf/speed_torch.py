@@ -30,7 +30,7 @@ def inputs(shape: tuple[int, ...]) -> Array:
     return 8 * np.random.default_rng(0).normal(size=shape)
 
 
-def parameters(dtype: torch.dtype) -> dict[str, Tensor]:
+def parameters(dtype: torch.dtype, device: str = "cpu") -> dict[str, Tensor]:
     """The same numbers for every form."""
     random = np.random.default_rng(1)
     found = {
@@ -41,21 +41,23 @@ def parameters(dtype: torch.dtype) -> dict[str, Tensor]:
         "alpha": random.uniform(0, 0.5, 4),
     }
     complex_ = torch.complex128 if dtype == torch.float64 else torch.complex64
-    return {n: torch.tensor(v, dtype=complex_ if np.iscomplexobj(v) else dtype) for n, v in found.items()}
+    return {
+        n: torch.tensor(v, dtype=complex_ if np.iscomplexobj(v) else dtype, device=device) for n, v in found.items()
+    }
 
 
-def plain(run: Callable[[Tensor, dict[str, Tensor]], Tensor], dtype: torch.dtype) -> Form:
-    p = {n: v.requires_grad_() for n, v in parameters(dtype).items()}
+def plain(run: Callable[[Tensor, dict[str, Tensor]], Tensor], dtype: torch.dtype, device: str) -> Form:
+    p = {n: v.requires_grad_() for n, v in parameters(dtype, device).items()}
     return lambda x: run(x, p), list(p.values())
 
 
-def ours(schedule: str, dtype: torch.dtype) -> Form:
-    layer = load("drf").torch(SIZE, dtype=dtype, schedule=schedule).set(**parameters(dtype))
+def ours(schedule: str, dtype: torch.dtype, device: str) -> Form:
+    layer = load("drf").torch(SIZE, dtype=dtype, device=device, schedule=schedule).set(**parameters(dtype))
     return lambda x: layer(x)[0], list(layer.parameters())
 
 
-#: name -> dtype -> forward pass and what it trains
-FORMS: dict[str, Callable[[torch.dtype], Form]] = {
+#: name -> (dtype, device) -> forward pass and what it trains
+FORMS: dict[str, Callable[[torch.dtype, str], Form]] = {
     INDEXED: partial(plain, lambda x, p: theirs_torch.sequential((x[t] for t in range(len(x))), p)),
     UNBOUND: partial(plain, lambda x, p: theirs_torch.sequential(x.unbind(0), p)),
     PUBLISHED: partial(plain, theirs_torch.parallel),
@@ -65,16 +67,18 @@ FORMS: dict[str, Callable[[torch.dtype], Form]] = {
 }
 
 
-def training(form: str, steps: int) -> Step:
+def training(form: str, steps: int, device: str = "cpu") -> Step:
     """Forward, and backward for the input and every parameter, of (steps, 16, 4) in float32."""
-    forward, trained = FORMS[form](torch.float32)
-    x = torch.tensor(inputs((steps, BATCH, SIZE))).float().requires_grad_()
-    g = torch.randn(x.shape)
+    forward, trained = FORMS[form](torch.float32, device)
+    x = torch.tensor(inputs((steps, BATCH, SIZE))).float().to(device).requires_grad_()
+    g = torch.randn(x.shape, device=device)
 
     def step() -> None:
         for leaf in (x, *trained):
             leaf.grad = None
         forward(x).backward(g)
+        if device != "cpu":
+            torch.cuda.synchronize(device)
 
     return step
 

@@ -62,7 +62,7 @@ def kernel(steps: int, p: Parameters) -> Tensor:
     """Re sum_i C_i gain_i exp(k delta lambda_i), (T, N)."""
     _, gain = transition(p)
     pole = torch.complex(-1 / p["tau"], p["omega"]) * p["delta"][:, None]
-    powers = torch.exp(torch.arange(steps, dtype=p["delta"].dtype)[:, None, None] * pole)
+    powers = torch.exp(torch.arange(steps, dtype=p["delta"].dtype, device=p["delta"].device)[:, None, None] * pole)
     return (p["C"] * gain * powers).real.sum(-1)
 
 

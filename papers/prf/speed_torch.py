@@ -34,8 +34,8 @@ def published(c: Tensor) -> Tensor:
     return theirs_torch.decoupled(c, c.new_full((SIZE,), BETA), c.new_tensor(1.0))
 
 
-def ours(neuron: Neuron, schedule: str, dtype: torch.dtype) -> Form:
-    layer = neuron.torch(SIZE, dt=1.0, dtype=dtype, schedule=schedule)
+def ours(neuron: Neuron, schedule: str, dtype: torch.dtype, device: str) -> Form:
+    layer = neuron.torch(SIZE, dt=1.0, dtype=dtype, device=device, schedule=schedule)
     return lambda c: layer(c)[0], list(layer.parameters())
 
 
@@ -44,11 +44,11 @@ def inputs(shape: tuple[int, ...]) -> Array:
     return drive(shape, seed=0)
 
 
-#: name -> dtype -> forward pass and what it trains: nothing but in the last, as in the released code
-FORMS: dict[str, Callable[[torch.dtype], Form]] = {
-    INDEXED: lambda dtype: (partial(sequential, theirs_torch.indexed), []),
-    UNBOUND: lambda dtype: (partial(sequential, theirs_torch.unbound), []),
-    PUBLISHED: lambda dtype: (published, []),
+#: name -> (dtype, device) -> forward pass and what it trains: nothing but in the last, as in the released code
+FORMS: dict[str, Callable[[torch.dtype, str], Form]] = {
+    INDEXED: lambda dtype, device: (partial(sequential, theirs_torch.indexed), []),
+    UNBOUND: lambda dtype, device: (partial(sequential, theirs_torch.unbound), []),
+    PUBLISHED: lambda dtype, device: (published, []),
     OURS: partial(ours, constant_lif(BETA), "sequential"),
     "neuroode, scan": partial(ours, constant_lif(BETA), "scan"),
     "neuroode, fft": partial(ours, decoupled_lif(BETA), "fft"),
@@ -56,16 +56,18 @@ FORMS: dict[str, Callable[[torch.dtype], Form]] = {
 }
 
 
-def training(form: str, steps: int) -> Step:
+def training(form: str, steps: int, device: str = "cpu") -> Step:
     """Forward, and backward for the input, of (steps, 16, 4) in float32."""
-    forward, trained = FORMS[form](torch.float32)
-    c = torch.tensor(inputs((steps, BATCH, SIZE))).float().requires_grad_()
-    g = torch.randn(c.shape)
+    forward, trained = FORMS[form](torch.float32, device)
+    c = torch.tensor(inputs((steps, BATCH, SIZE))).float().to(device).requires_grad_()
+    g = torch.randn(c.shape, device=device)
 
     def step() -> None:
         for leaf in (c, *trained):
             leaf.grad = None
         forward(c).backward(g)
+        if device != "cpu":
+            torch.cuda.synchronize(device)
 
     return step
 

@@ -34,10 +34,10 @@ def test_every_candidate_computes_the_same_neuron(paper: str) -> None:
     c = torch.tensor(module.inputs((200, module.BATCH, module.SIZE)))
     g = torch.tensor(np.random.default_rng(0).normal(size=c.shape))
     (first, *others) = module.FORMS.items()
-    spikes, by_c = _gradients(first[1](torch.float64), c, g)
+    spikes, by_c = _gradients(first[1](torch.float64, "cpu"), c, g)
     assert 0.05 < spikes.mean() < 0.7
     for name, form in others:
-        s, d = _gradients(form(torch.float64), c, g)
+        s, d = _gradients(form(torch.float64, "cpu"), c, g)
         assert (s == spikes).all(), name
         assert np.abs(d - by_c).max() <= 1e-10 * np.abs(by_c).max(), name
 
@@ -46,23 +46,27 @@ def test_every_candidate_computes_the_same_neuron(paper: str) -> None:
 def test_a_training_step_runs_and_the_page_has_a_place(paper: str) -> None:
     module = import_module(f"neuroode.papers.{paper}.speed_torch")
     for c in module.EXPERIMENT.candidates:
-        c.build(16)()
+        c.build(16, "cpu")()
     assert {n for r in module.EXPERIMENT.ratios for n in (r.slow, r.fast)} <= module.FORMS.keys()
     assert "<!-- speed -->" in claims.read(paper).page.read_text(encoding="utf-8")
 
 
-def _sleeper(steps: int) -> Step:
+def _sleeper(steps: int, device: str) -> Step:
     return lambda: np.ones(steps * 500).cumsum()
 
 
-def _refused(steps: int) -> Step:
+def _refused(steps: int, device: str) -> Step:
     raise Unsupported("no such schedule")
 
 
 def test_a_slow_candidate_stops_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuroode.bench.measure.SAMPLE", 1e-4)
     monkeypatch.setattr(speed, "LONGEST", 0.0)
-    rows = [Candidate("slow", _sleeper), Candidate("fast", lambda steps: lambda: None), Candidate("none", _refused)]
+    rows = [
+        Candidate("slow", _sleeper),
+        Candidate("fast", lambda steps, device: lambda: None),
+        Candidate("none", _refused),
+    ]
     ratios = [Ratio("slow / fast", "slow", "fast", {8: 2.5}), Ratio("none / fast", "none", "fast", {})]
     experiment = Experiment("prf", "A title", "4 lanes", rows, ratios)
     cells = list(speed.measure(experiment, (8, 16), rounds=3, budget=0.0))
@@ -74,3 +78,11 @@ def test_a_slow_candidate_stops_and_the_page_says_so(monkeypatch: pytest.MonkeyP
     assert "- slow: not run: 0.0 s a step at 8" in text
     assert "| 16 | – | – | – |" in text
     assert "| 8 | 2.5, " in text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    module = import_module("neuroode.papers.prf.speed_torch")
+    with pytest.raises(SystemExit, match="2"):
+        speed.main(module.EXPERIMENT, argv=["--device", "cuda"])
+    assert "--device is cuda, but torch finds no GPU" in capsys.readouterr().err
