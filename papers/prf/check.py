@@ -9,7 +9,7 @@ import numpy as np
 
 from neuroode.neuron import Neuron, load
 from neuroode.papers.prf import theirs
-from neuroode.papers.prf.neurons import Array, drive, soft_lif
+from neuroode.papers.prf.neurons import Array, drive, soft_lif, trained_lif
 
 STEPS, LANES = 1024, 200
 
@@ -23,11 +23,18 @@ def _lif() -> tuple[Array, Array, Array, Array]:
     return c, beta, rows["s"][:, 0], rows["v.before"][:, 0]
 
 
+def _zoo(compat: str | None) -> Array:
+    """Spikes of the zoo's decoupled neuron under the same input."""
+    c, beta, _, _ = _lif()
+    return trained_lif(compat).simulate(c[:, None], parameters={"beta": beta})["s"][:, 0]
+
+
 def spikes() -> Mapping[str, float]:
     """Algorithm 2 over a leaky sum, step by step and by FFT, beside the sequential neuron."""
     c, beta, ours, _ = _lif()
     found = {"step by step": theirs.leaky_sum(c, beta), "FFT": theirs.convolved(c, beta)}
     rows = {name: theirs.decoupled(u, beta, theirs.algorithm_2)[0] for name, u in found.items()}
+    rows["our prf_decoupled_lif"] = _zoo(None)
     differing = {f"differing spikes, {name}": int((s != ours).sum()) for name, s in rows.items()}
     return differing | {"spikes": int(ours.sum()), "steps": ours.size}
 
@@ -49,6 +56,7 @@ def main_text() -> Mapping[str, float]:
     return {
         "wrong steps of eq. 7-11": (published != ours).mean(),
         "wrong steps of Algorithm 2": (right != ours).mean(),
+        "our compat main_text against eq. 7-11": int((_zoo("main_text") != published).sum()),
     }
 
 

@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 import torch
 
-from neuroode.neuron import load
+from neuroode.neuron import Neuron, load
 from neuroode.papers.prf import theirs, theirs_torch
-from neuroode.papers.prf.neurons import Array, drive, soft_lif
+from neuroode.papers.prf.neurons import Array, drive, soft_lif, trained_lif
 
 Tensor = torch.Tensor
 Gradients = dict[str, Tensor]
@@ -40,16 +40,20 @@ def _theirs(form: str) -> Gradients:
 
 @cache
 def _ours(reset_gradient: str, schedule: str) -> Gradients:
-    """The same by our layer; the stored number of beta is brought back to beta."""
+    """The same by our sequential neuron."""
+    return _of_layer(soft_lif(reset_gradient), "v_th", schedule)
+
+
+def _of_layer(neuron: Neuron, threshold: str, schedule: str = "auto") -> Gradients:
+    """By a layer of ours; the stored number of beta is brought back to beta, V is missing where it is not trained."""
     c, g = _inputs()
-    layer = soft_lif(reset_gradient).torch(LANES, dtype=torch.float64, schedule=schedule)
+    layer = neuron.torch(LANES, dt=1.0, dtype=torch.float64, schedule=schedule)
     layer.set(beta=torch.tensor(BETA, dtype=torch.float64))
-    c = c.requires_grad_()
-    stored = dict(layer.named_parameters())
-    (of_beta,) = [p for n, p in stored.items() if n.endswith("beta")]
-    (of_v,) = [p for n, p in stored.items() if n.endswith("v_th")]
-    by_c, by_beta, by_v = torch.autograd.grad(layer(c)[0], (c, of_beta, of_v), g)
-    return {"c": by_c, "beta": by_beta / (BETA * (1 - BETA)), "V": by_v}  # beta = sigmoid(stored)
+    trained = {n.rpartition("raw_")[2]: p for n, p in layer.named_parameters()}
+    leaves = {"c": c.requires_grad_(), "beta": trained["beta"]}
+    leaves |= {"V": trained[threshold]} if threshold in trained else {}
+    found = dict(zip(leaves, torch.autograd.grad(layer(c)[0], list(leaves.values()), g), strict=True))
+    return found | {"beta": found["beta"] / (BETA * (1 - BETA))}  # beta = sigmoid(stored)
 
 
 def _off(found: Tensor, wanted: Tensor) -> float:
@@ -71,12 +75,14 @@ def input_gradient() -> Mapping[str, float]:
 def beta_gradient() -> Mapping[str, float]:
     """The published graph differentiated for beta; and ours, for all three."""
     wanted, published, ours = _theirs("detached"), _theirs("decoupled"), _ours("detached", "sequential")
+    code = _of_layer(trained_lif("code_gradient"), "V")
     return {
         "d loss/d beta of BPTT": float(wanted["beta"][0]),
         "of the published graph": float(published["beta"][0]),
         "of neuroode": float(ours["beta"][0]),
         "published off BPTT": _off(published["beta"], wanted["beta"]),
         "neuroode off BPTT": _furthest("detached"),
+        "our compat code_gradient off the published": _off(code["beta"], published["beta"]),
     }
 
 
@@ -92,10 +98,11 @@ def full_reset() -> Mapping[str, float]:
 
 
 def _furthest(reset_gradient: str) -> float:
-    """Of our gradients for c, beta and V from autograd's: by the compiled loop, and by a scan given the spikes."""
+    """Of our gradients for c, beta and V from autograd's: by the compiled loop and scans, decoupled or not."""
     wanted = _theirs(reset_gradient)
-    found = (_ours(reset_gradient, schedule) for schedule in ("sequential", "scan"))
-    return max(_off(ours[n], wanted[n]) for ours in found for n in wanted)
+    found = [_ours(reset_gradient, schedule) for schedule in ("sequential", "scan")]
+    found.append(_of_layer(trained_lif("detached" if reset_gradient == "detached" else None), "V", "scan"))
+    return max(_off(ours[n], wanted[n]) for ours in found for n in ours)
 
 
 def _adjoint(c: Array, g: Array) -> Array:

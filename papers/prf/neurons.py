@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroode.neuron import Neuron
+from neuroode.neuron import Neuron, load
 
 Array = np.ndarray
 
@@ -33,11 +33,11 @@ def constant_lif(beta: float) -> Neuron:
 
 
 def decoupled_lif(beta: float) -> Neuron:
-    """Eq. 12 with Algorithm 2: u is never reset, so it is linear in its past; `a` raises the threshold instead."""
-    return Neuron(
-        "decoupled_lif",
-        equations="u[t] = beta*u[t-1] + I; a[t] = beta*(a[t-1] + detach(s[t-1]))",
-        parameters={"beta": beta, "v_th": 1.0},
-        spike="u >= v_th*(1 + a)",
-        surrogate={"kind": "atan", "width": "1/pi"},
-    )
+    """The zoo's form of Algorithm 2 with a beta that is not trained; no gradient passes the spikes of the reset."""
+    return load("prf_decoupled_lif", compat="detached").replace(parameters={"beta": beta})
+
+
+def trained_lif(compat: str | None) -> Neuron:
+    """The zoo's form with one trained beta a neuron: as it is, or main_text, detached, code_gradient."""
+    beta = {"value": 0.9, "domain": "unit", "per": "neuron"}
+    return load("prf_decoupled_lif", compat=compat).replace(parameters={"beta": beta})
