@@ -33,7 +33,7 @@ test-slow: $(STAMP)
 	$(BIN)/pytest -q -n auto -m slow
 
 bench: $(STAMP)
-	$(BIN)/python -m neuroode.bench $(if $(QUICK),--quick,--out docs/benchmarks.md)
+	$(BIN)/neuroode bench $(if $(QUICK),--quick,--out docs/benchmarks.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from neuroode._errors import NeuroodeError
-from neuroode.cli import analyse, cache, check, claims, emit, show, simulate, train
+from neuroode.cli import analyse, bench, cache, check, claims, emit, show, simulate, train
 from neuroode.cli import list as list_
 
 COMMANDS = {
@@ -24,9 +24,10 @@ COMMANDS = {
     "emit": emit,
     "train": train,
     "claims": claims,
+    "bench": bench,
     "cache": cache,
 }
-LATER = ("verify", "compare", "bench")
+LATER = ("verify", "compare")
 
 
 class _Parser(argparse.ArgumentParser):

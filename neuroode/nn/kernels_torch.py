@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import Unsupported
-from neuroode.nn import eager_torch, prologue_traced_torch
+from neuroode.nn import call_torch, costs, eager_torch, prologue_traced_torch
 from neuroode.program.types import Program
 
 #: digest of the program, dtype of the kernel (None: no kernel is wanted), (input, output) of a recurrence, device type
@@ -58,6 +58,20 @@ def run_of(kernel: Any) -> Any:
     from neuroode.nn import native_triton_torch
 
     return native_triton_torch.run
+
+
+def choose(layer: Any, kernel: Any, given: Any) -> str:
+    """The schedule that "auto" takes for a call; transforms of functions and compilers get the loop."""
+    loop = "eager" if kernel is None else "sequential"
+    mixed = layer.recurrent or layer.program.operators
+    if mixed or not call_torch.in_plain_torch():
+        return loop
+    x = given.inputs[0]
+    steps, lanes = x.shape[0], x.numel() // max(1, x.shape[0])
+    return costs.choose(
+        layer.program, steps, lanes, x.device.type, framework="torch", kernel=kernel is not None,
+        cores=torch.get_num_threads(),
+    )  # fmt: skip
 
 
 def make_ready(key: Key) -> bool:

@@ -36,7 +36,8 @@ class NeuronLayer(torch.nn.Module):
         size: neurons, a number or a tuple (channels first).
         dt: the step, in the declared unit of time.
         method: None takes the declared one.
-        schedule: auto | sequential (generated C kernel, on CUDA a Triton kernel; without a compiler or triton the eager
+        schedule: auto (what the cost model takes for the fastest at the length and lanes of a call, `nn.costs`) |
+            sequential (generated C kernel, on CUDA a Triton kernel; without a compiler or triton the eager
             program, said once) | eager | scan, fft, newton (over the whole sequence, `nn.parallel_torch`;
             `program.plan` says what runs how).
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
@@ -153,7 +154,9 @@ class NeuronLayer(torch.nn.Module):
             kernels_torch.make_ready(self._key())
         given = read_inputs(self, x, lengths, steps, batch)
         kernel = self._kernel()
-        outputs, after, last = self._run_call(kernel, given, carry) or self._run_parts(kernel, given, carry)
+        schedule = self.schedule if self.schedule != "auto" else kernels_torch.choose(self, kernel, given)
+        found = self._run_call(kernel, given, carry) if schedule not in PARALLEL else None
+        outputs, after, last = found or self._run_parts(schedule, kernel, given, carry)
         if self.check_finite:
             self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
@@ -207,12 +210,12 @@ class NeuronLayer(torch.nn.Module):
         found = call_torch.run(call, full.inputs, start, given.lengths, [w for w in weights if w is not None])
         return found and (*found, found[1].pop() if self.recurrent else None)
 
-    def _run_parts(self, kernel: Any, given: Sequence, carry: Carry | None) -> Found:
+    def _run_parts(self, schedule: str, kernel: Any, given: Sequence, carry: Carry | None) -> Found:
         coefficients, start, last = self._prepare(given, carry)
         full = with_tables(self, given, None if carry is None else start)
-        if self.schedule in PARALLEL:
+        if schedule in PARALLEL:
             whole = parallel_torch.run(
-                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=self.schedule
+                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=schedule
             )
             self.iterations = whole.iterations
             return whole.outputs, whole.carry, last

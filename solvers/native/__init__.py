@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuroode.solvers.native.cache import cache_dir, cached_kernels, clear
+from neuroode.solvers.native.compiler import compiler_here, cpu
 from neuroode.solvers.native.library import load
 from neuroode.solvers.native.memory import cache_bytes, prefer_huge_pages
 from neuroode.solvers.native.text import sections, select, text
@@ -12,6 +13,8 @@ __all__ = [
     "cache_dir",
     "cached_kernels",
     "clear",
+    "compiler_here",
+    "cpu",
     "load",
     "prefer_huge_pages",
     "sections",

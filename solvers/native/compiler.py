@@ -47,6 +47,15 @@ def find_compiler() -> Compiler:
     return _find(os.environ.get("CC", ""), os.environ.get("PATH", ""))
 
 
+def compiler_here() -> bool:
+    """Whether there is one."""
+    try:
+        find_compiler()
+    except Unsupported:
+        return False
+    return True
+
+
 @cache
 def _find(wanted: str, path: str) -> Compiler:
     for command in [shlex.split(wanted)] if wanted.strip() else [["cc"], ["gcc"], ["clang"]]:
