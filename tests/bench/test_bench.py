@@ -93,4 +93,4 @@ def test_a_page_is_written_whole(tmp_path: Path) -> None:
 def test_an_unknown_part_is_refused() -> None:
     done = subprocess.run([sys.executable, "-m", "neuroode.bench", "lift"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "unknown part lift; choose among lif, alif, brf, brf recurrent, ecg, memory, start" in done.stderr
+    assert "unknown part lift\nhint: choose among lif, alif, brf, brf recurrent, ecg, memory, start" in done.stderr
