@@ -112,6 +112,21 @@ def no_rotation() -> Mapping[str, float]:
     }
 
 
+def input_gain() -> Mapping[str, float]:
+    """The gain delta of eq. 19 beside that of a held input, which our prf has: one step from rest, input 1."""
+    delta, theta, tau = 0.01, 3.0, 2.0
+    held, published = (
+        _prf(name, delta, theta, tau).simulate(np.ones((1, 1, 1)))["u"].item() for name in (None, "paper")
+    )
+    pole = -1 / tau + 1j * theta
+    off = abs(published - held) / abs(held)
+    return {
+        "our gain off (exp(delta lambda) - 1)/lambda": abs(held - np.expm1(delta * pole) / pole) / abs(held),
+        "delta off it": off,
+        "that over delta abs(lambda)/2": off / (delta * abs(pole) / 2),
+    }
+
+
 def variance() -> Mapping[str, float]:
     """Stationary variance of Re u under white noise of variance 1, measured; and both formulas."""
     delta, theta, tau, steps = 0.1, np.pi / 2, 2.0, 4000

@@ -142,9 +142,31 @@ def test_the_command_ends_with_status_1_if_a_claim_fails(
 
 @pytest.mark.parametrize(
     ("words", "error"),
-    [(["claims", "nonsense"], "no paper 'nonsense'"), (["claims", "--speed"], "--speed needs a paper"),
+    [(["claims", "nonsense"], "no paper 'nonsense'"), (["claims", "--quick"], "--quick belongs to --speed"),
      (["claims", "prf", "--quick"], "--quick belongs to --speed")],
 )  # fmt: skip
 def test_wrong_usage(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert error in capsys.readouterr().err
+
+
+def _one(paper: str, claim: str) -> Result:
+    """A claim of a paper, run by itself."""
+    whole = claims.read(paper)
+    (found,) = run(replace(whole, claims=tuple(c for c in whole.claims if c.id == claim)))
+    return found
+
+
+def test_a_formula_that_is_wrong_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks can fail: the paper's formulas, each with one slip."""
+    from neuroode.papers.drf import theirs as drf
+    from neuroode.papers.prf import theirs as prf
+
+    monkeypatch.setattr(prf, "algorithm_2", lambda bias, spike, beta: bias * beta + spike)
+    assert _one("prf", "spikes").verdict == NOT_CONFIRMED
+    assert _one("prf", "main_text").verdict == NOT_CONFIRMED  # an erratum needs its right side too
+    raised = drf.raised
+    monkeypatch.setattr(drf, "raised", lambda p, alpha: raised(p, alpha[:-1]))
+    assert _one("drf", "threshold").verdict == NOT_CONFIRMED
+    monkeypatch.setattr(drf, "exact_gain", lambda delta, pole: delta + 0 * pole)
+    assert _one("drf", "paths").verdict == NOT_CONFIRMED
