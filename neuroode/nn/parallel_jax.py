@@ -19,8 +19,10 @@ from neuroode._errors import Unsupported
 from neuroode.nn import eager_jax, scans_jax
 from neuroode.nn.newton_jax import Problem, newton
 from neuroode.nn.scans_jax import WHOLE, Place
+from neuroode.program.collapse import Collapse
 from neuroode.program.partition import Parts, Stage, partition
 from neuroode.program.types import CLOCK, Program
+from neuroode.solvers.on_jax import convolution_jax
 
 Array = jax.Array
 Rows = dict[str, Array]
@@ -53,7 +55,8 @@ def run(
     wide = (place.cut(jnp.broadcast_to(x, shape)) for x in _held(inputs, lengths))
     given = dict(zip(program.inputs, wide, strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))
-    sweep = _Sweep(partition(program), tuple(coefficients), given, start, shape, lengths, schedule, place)
+    collapsed = schedule == "fft" and lengths is None  # the states of samples that end early are needed
+    sweep = _Sweep(partition(program, collapsed), tuple(coefficients), given, start, shape, lengths, schedule, place)
     for stage in sweep.parts.stages:
         sweep.solve(stage)
     return ParallelRun(sweep.outputs(program), [sweep.after[s.name] for s in program.carry], sweep.iterations)
@@ -79,8 +82,11 @@ class _Sweep:
 
     def solve(self, stage: Stage) -> None:
         """Add what a stage finds."""
-        by_kind = {"event": self._event, "delay": self._delay}
-        by_kind.get(stage.kind, self._recurrence)(stage)
+        if stage.collapse is not None:
+            self._collapsed(stage, stage.collapse)
+        else:
+            by_kind = {"event": self._event, "delay": self._delay}
+            by_kind.get(stage.kind, self._recurrence)(stage)
 
     def outputs(self, program: Program) -> list[Array]:
         rows = self._evaluate(self.parts.outputs, self.known)
@@ -99,6 +105,18 @@ class _Sweep:
             self.known[f"c.{slot}"] = line[depth - 1 - k : depth - 1 - k + steps]
             self.after[slot] = self._last(line[depth - 1 - k :])
         self.known[f"n.{slots[0]}"] = newest
+
+    def _collapsed(self, stage: Stage, what: Collapse) -> None:
+        """Readings by one convolution each; the states themselves are known after the last step only."""
+        branches = scans_jax.Branches(stage, self.shape[2:])
+        gain = branches.numbers(self._narrow(what.gains), "g.")
+        factor = branches.factors(list(self._narrow(stage.matrix).values()))
+        weights, signal = self._narrow(what.weights), self._evaluate(what.signal, self.known)["u"]
+        start = branches.together([self.start[s] for s in stage.slots])
+        for i, name in enumerate(what.readings.values()):
+            reading = jnp.conj(branches.numbers(weights, f"C.{i}."))
+            self.known[name], last = convolution_jax.collapsed(reading, gain, factor, signal, start)
+        self.after |= dict(zip(stage.slots, branches.apart(last, signal.dtype), strict=True))
 
     def _recurrence(self, stage: Stage) -> None:
         found, bits = jax.lax.stop_gradient(self._solution(stage))
@@ -167,9 +185,15 @@ class _Sweep:
         return jax.lax.stop_gradient(self.coefficients)
 
     def _entries(self, program: Program | None, known: Mapping[str, Array]) -> tuple[Array, ...]:
-        """Entries of a matrix: those that never change have no time."""
+        """Entries of a matrix, without a gradient: those that never change have no time."""
+        return jax.lax.stop_gradient(tuple(self._narrow(program, known).values()))
+
+    def _narrow(self, program: Program | None, known: Mapping[str, Array] | None = None) -> Rows:
+        """The outputs of a pointwise program in their own shapes."""
         assert program is not None
-        return eager_jax.jax_program(program).step(self._fixed, (), tuple(known[n] for n in program.inputs))[0]
+        inputs = tuple((known or self.known)[n] for n in program.inputs)
+        rows, _, _ = eager_jax.jax_program(program).step(self.coefficients, (), inputs)
+        return dict(zip((n for n, _ in program.outputs), rows, strict=True))
 
     def _evaluate(self, program: Program | None, known: Mapping[str, Array], carry: tuple[Array, ...] = ()) -> Rows:
         """The outputs of a pointwise program for all steps at once; `carry`: the states before each of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from neuroode._errors import RunError, Unsupported
 from neuroode.emit.monoid import monoid_text
@@ -42,6 +42,7 @@ class Place:
 
 
 WHOLE = Place()
+AUTO = 'write jax.make_mesh((8,), ("time",), axis_types=(jax.sharding.AxisType.Auto,))'
 _PLAIN = ("diagonal", "dense")  # forms of one number and of a matrix
 
 
@@ -49,17 +50,20 @@ def place_of(mesh: Any, axis: str, schedule: str) -> Place:
     """Of a layer's options.
 
     Raises:
-        RunError: no mesh of jax, or no such axis.
+        RunError: no mesh of jax, one with explicit axes, or no such axis.
         Unsupported: another schedule than scan.
     """
     if mesh is None:
         return WHOLE
     if not isinstance(mesh, Mesh):
-        raise RunError(f"mesh is a {type(mesh).__name__}", hint='write jax.make_mesh((8,), ("time",))')
+        raise RunError(f"mesh is a {type(mesh).__name__}", hint=AUTO)
     if axis not in mesh.shape:
         raise RunError(f"the mesh has no axis '{axis}'", hint=f"time= one of {', '.join(map(str, mesh.axis_names))}")
     if schedule != "scan":
         raise Unsupported(f"schedule '{schedule}' does not run on a mesh", hint='schedule="scan"')
+    if set(mesh.axis_types) != {AxisType.Auto}:
+        hint = f"{AUTO}, or jax.sharding.Mesh(devices, names)"
+        raise RunError("a layer cuts time over a mesh whose axes are automatic; these are explicit", hint=hint)
     return Place(mesh, axis)
 
 
@@ -202,3 +206,33 @@ def _blocks(stage: Stage, rows: Sequence[Array], axis: int) -> Row:
 def _slots(stage: Stage, found: Row) -> Row:
     n = stage.size
     return tuple(found[i % n][:, i // n] for i in range(len(stage.slots)))
+
+
+class Branches:
+    """The blocks of a diagonal or complex stage as numbers along a last axis."""
+
+    def __init__(self, stage: Stage, size: tuple[int, ...]) -> None:
+        self.stage, self.size = stage, size
+
+    def numbers(self, rows: Mapping[str, Array], prefix: str) -> Array:
+        """(*size*, n) from a row for each slot; of complex blocks real and imaginary part."""
+        return self.together([jnp.broadcast_to(rows[f"{prefix}{s}"], self.size) for s in self.stage.slots])
+
+    def factors(self, entries: Sequence[Array]) -> Array:
+        """(*size*, n) from the entries of all blocks."""
+        n = self.stage.size
+        wanted = [entries[k * n * n + i * n] for k in range(len(self.stage.blocks)) for i in range(n)]
+        return self.together([jnp.broadcast_to(e, self.size) for e in wanted])
+
+    def together(self, rows: Sequence[Array]) -> Array:
+        """(..., n) from a row for each slot."""
+        if self.stage.form == "diagonal":
+            return jnp.stack(rows, -1)
+        return jax.lax.complex(jnp.stack(rows[::2], -1), jnp.stack(rows[1::2], -1))
+
+    def apart(self, numbers: Array, dtype: Any) -> list[Array]:
+        """A row for each slot again."""
+        each = [numbers[..., k] for k in range(numbers.shape[-1])]
+        if self.stage.form == "diagonal":
+            return [x.astype(dtype) for x in each]
+        return [part.astype(dtype) for z in each for part in (jnp.real(z), jnp.imag(z))]

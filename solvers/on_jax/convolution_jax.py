@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
 Row = tuple[Array, ...]
+DIGITS = 1e-3  # what rounding may leave of a state's digits
 
 
 def affine_invariant(form: str, matrix: Row, drive: Row, start: Row, *, reverse: bool = False) -> Row:
@@ -22,7 +27,7 @@ def affine_invariant(form: str, matrix: Row, drive: Row, start: Row, *, reverse:
         reverse: from the last step to the first; `start` is then the state after the last one.
 
     Powers of A are formed in the widest type that jax has. Errors are absolute: a rounding of the largest state of a
-    sequence reaches all of its steps. A must not grow: powers that overflow spoil every step.
+    sequence reaches all of its steps. Powers that grow so much that few digits are left are an error when it runs.
     """
     if drive[0].shape[0] == 0:
         return drive
@@ -43,34 +48,96 @@ def moved(form: str, matrix: Row, state: Row) -> Row:
     return tuple(sum((a * s for a, s in zip(row, state, strict=True)), jnp.zeros(())) for row in rows)
 
 
+def collapsed(reading: Array, gain: Array, factor: Array, drive: Array, start: Array) -> tuple[Array, Array]:
+    """n branches z_t = A z_{t-1} + g u_t of which only h = Re sum C z is read: one real kernel, Re sum C g A^k.
+
+    Differentiable in everything. Source: D-RF (arXiv:2509.17186), eq. 13.
+
+    Args:
+        reading, gain, factor: C, g, A, (*size*, n) each, real or complex.
+        drive: u, (T, B, *size*), T at least 1.
+        start: z before the first step, (B, *size*, n).
+
+    Returns:
+        h, (T, B, *size*), and z after the last step, (B, *size*, n).
+    """
+    steps, dtype = drive.shape[0], drive.dtype
+    reading, gain, factor, start = (_wide(x) for x in (reading, gain, factor, start))
+    found = powers(factor, steps)
+    kernel = _real(jnp.einsum("...n,t...n->t...", reading * gain, found)).astype(dtype)
+    free = _real(jnp.einsum("t...n,b...n->tb...", found * (reading * factor), start)).astype(dtype)
+    points = _points(steps)
+    spectrum = _transform([kernel[:, None]], points, dtype)[0] * jnp.fft.rfft(drive, points, 0)
+    driven = jnp.einsum("t...n,tb...->b...n", jnp.flip(found, 0) * gain, drive.astype(_real(found).dtype))
+    last = driven + found[-1] * factor * start
+    return jnp.fft.irfft(spectrum, points, 0)[:steps].astype(dtype) + free, last
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.result_type(complex if jnp.iscomplexobj(x) else float))
+
+
+def _real(x: Array) -> Array:
+    return x.real if jnp.iscomplexobj(x) else x
+
+
+def _points(steps: int) -> int:
+    """Of a transform: at least 2 T - 1, so that the end does not reach the beginning."""
+    return 1 << (2 * steps - 2).bit_length()
+
+
 def _convolved(form: str, matrix: Row, drive: Row) -> Row:
-    steps, dtype = drive[0].shape[0], drive[0].dtype
-    points = 1 << (2 * steps - 2).bit_length()  # at least 2 T - 1, so that the end does not reach the beginning
+    steps, dtype, points = drive[0].shape[0], drive[0].dtype, _points(drive[0].shape[0])
     rank = drive[0].ndim - 1
     entries = tuple(jnp.reshape(m, (1,) * (rank - jnp.ndim(m)) + jnp.shape(m)) for m in matrix)
-    powers = powers_of(form, entries, steps)
-    if form == "complex":
-        kernel, given = (jax.lax.complex(*(p.astype(dtype) for p in powers)), jax.lax.complex(*drive))
-        found = jnp.fft.ifft(jnp.fft.fft(kernel, points, 0) * jnp.fft.fft(given, points, 0), axis=0)[:steps]
-        return found.real, found.imag
-    kernels = [jnp.fft.rfft(p.astype(dtype), points, 0) for p in powers]
-    states = moved("dense", tuple(kernels), tuple(jnp.fft.rfft(d, points, 0) for d in drive))
+    kernels = _transform(powers_of(form, entries, steps), points, dtype)
+    states = moved(form, kernels, tuple(jnp.fft.rfft(d, points, 0) for d in drive))
     return tuple(jnp.fft.irfft(s, points, 0)[:steps].astype(dtype) for s in states)
+
+
+def _transform(kernels: Sequence[Array], points: int, dtype: Any) -> Row:
+    """Of real kernels (T, ...), which must leave digits of what they multiply."""
+    limit = DIGITS / jnp.finfo(dtype).eps
+    largest = jnp.max(jnp.stack([jnp.abs(k).max(initial=0) for k in kernels]))
+    what = "multipliers grow over the sequence: a transform rounds every state by that; schedule='scan' does not"
+    kernels = eqx.error_if(tuple(kernels), ~(largest <= limit), what)
+    return tuple(jnp.fft.rfft(k.astype(dtype), points, 0) for k in kernels)
 
 
 def powers_of(form: str, matrix: Row, steps: int) -> Row:
     """A^0 ... A^(T-1), (T, ...) each, from logarithms and whole turns, not from products that gather roundings."""
     wide = jnp.result_type(float)
     matrix = tuple(jnp.asarray(m, wide) for m in jnp.broadcast_arrays(*matrix))
-    count = jnp.arange(steps, dtype=wide).reshape(-1, *[1] * matrix[0].ndim)
     if form == "diagonal":
-        return (jnp.power(matrix[0], count),)
+        return (powers(matrix[0], steps),)
     if form == "complex":
-        radius = jnp.power(jnp.hypot(*matrix), count)
-        turns = jnp.arctan2(matrix[1], matrix[0]) / (2 * math.pi) * count
-        angle = 2 * math.pi * (turns - jnp.round(turns))
-        return radius * jnp.cos(angle), radius * jnp.sin(angle)
+        found = powers(jax.lax.complex(*matrix), steps)
+        return found.real, found.imag
     return _by_doubling(matrix, steps)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def powers(base: Array, steps: int, first: int = 0) -> Array:
+    """base^k, (T, ...), real or complex, 0^0 = 1; k = `first`, `first` + 1, ..., none below 0."""
+    count = jnp.maximum(_count(base, steps) + first, 0)
+    if not jnp.iscomplexobj(base):
+        return jnp.power(base, count)
+    turns = jnp.angle(base) / (2 * math.pi) * count
+    angle = 2 * math.pi * (turns - jnp.round(turns))
+    radius = jnp.power(jnp.abs(base), count)
+    return jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
+
+
+@powers.defjvp
+def _slope_of_powers(steps: int, first: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """k base^(k-1), finite at 0 too."""
+    (base,), (t,) = primals, tangents
+    count = jnp.maximum(_count(base, steps) + first, 0)
+    return powers(base, steps, first), count * powers(base, steps, first - 1) * t
+
+
+def _count(base: Array, steps: int) -> Array:
+    return jnp.arange(steps, dtype=_real(base).dtype).reshape(-1, *[1] * base.ndim)
 
 
 def _by_doubling(matrix: Row, steps: int) -> Row:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from jax.sharding import Mesh
 from jax_oracles import KEY, as_jax, by_jax, given, with_numbers_of
 from oracles import DRIVE, INVENTED, ZOO, assert_same, by_interpreter, by_layer, distance, drive, neuron, scatter
 
@@ -20,12 +21,9 @@ from neuroode.nn import newton_jax
 
 #: no part of them composes over time
 REFUSED = {"adex", "izhikevich", "lif_refractory", "channels"}
+SLOW = pytest.mark.slow
 QUICK = {"cuba_lif", "prf", "sliding_psn", "levels"}
-ALL = [
-    pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
-    for n in [*ZOO, *INVENTED]
-    if n in DRIVE and n not in REFUSED
-]
+ALL = [pytest.param(n, marks=() if n in QUICK else SLOW) for n in [*ZOO, *INVENTED] if n in DRIVE and n not in REFUSED]
 
 
 def layers(name: str, schedule: str, size: int = 3, dtype: torch.dtype = torch.float64) -> tuple:
@@ -50,14 +48,11 @@ def test_what_does_not_compose_is_refused(name: str) -> None:
         neuron(name).jax(3, key=KEY, schedule="scan")
 
 
-@pytest.mark.parametrize("name", ["prf", pytest.param("rc_ladder", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["prf", *(pytest.param(n, marks=SLOW) for n in ("rc_ladder", "drf", "alpha_synapse"))])
 def test_a_convolution_equals_the_interpreter(name: str) -> None:
     torch_layer, layer = layers(name, "fft")
     x = drive(torch_layer, 21, 2)
     assert_same(by_jax(layer, x), by_interpreter(torch_layer, x), values=1e-12, grads=1e-11)
-
-
-SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -150,9 +145,11 @@ def test_what_a_scan_refuses() -> None:
     with pytest.raises(Unsupported, match="recurrent weights mix them"):
         lif.jax(3, key=KEY, schedule="scan", recurrent=True)
     with pytest.raises(Unsupported, match="does not run on a mesh"):
-        lif.jax(3, key=KEY, schedule="eager", mesh=jax.make_mesh((1,), ("time",)))
+        lif.jax(3, key=KEY, schedule="eager", mesh=Mesh(jax.devices()[:1], ("time",)))
     with pytest.raises(RunError, match="the mesh has no axis 'time'"):
-        lif.jax(3, key=KEY, schedule="scan", mesh=jax.make_mesh((1,), ("samples",)))
+        lif.jax(3, key=KEY, schedule="scan", mesh=Mesh(jax.devices()[:1], ("samples",)))
+    with pytest.raises(RunError, match="these are explicit"):
+        lif.jax(3, key=KEY, schedule="scan", mesh=jax.make_mesh((1,), ("time",)))
     with pytest.raises(RunError, match="mesh is a int"):
         lif.jax(3, key=KEY, schedule="scan", mesh=8)
     layer, x = neuron("li").jax(3, key=KEY, schedule="scan"), jax.numpy.ones((4, 2, 3))

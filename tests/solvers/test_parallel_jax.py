@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from neuroode.solvers.on_jax.convolution_jax import affine_invariant, powers_of
+from neuroode.solvers.on_jax.convolution_jax import affine_invariant, powers, powers_of
 from neuroode.solvers.on_jax.parallel_jax import scan
 
 jax.config.update("jax_enable_x64", True)
@@ -92,6 +92,22 @@ def test_a_convolution_is_the_loop(form: str, steps: int, reverse: bool) -> None
     scale = np.abs(wanted).max(initial=1)
     assert all(np.allclose(f, wanted[..., i], rtol=0, atol=1e-13 * scale) for i, f in enumerate(found))
     assert len(found) == len(parts)
+
+
+def test_growth_that_leaves_no_digits_is_an_error() -> None:
+    given = (np.full((1, N), 1.3),), (np.ones((140, B, N)),), (np.ones((B, N)),)
+    with pytest.raises(RuntimeError, match="multipliers grow over the sequence"):
+        jax.block_until_ready(affine_invariant("diagonal", *given))
+
+
+def test_slopes_of_powers_are_finite_at_zero() -> None:
+    base = jax.numpy.array([0.0, 0.5, -0.9])
+    slopes = jax.jacobian(lambda a: powers(a, 5))(base)
+    k = np.arange(5)[:, None]
+    wanted = np.where(k == 0, 0, k * np.power(np.asarray(base), np.maximum(k - 1, 0)))
+    assert np.allclose(np.einsum("kii->ki", slopes), wanted, rtol=0, atol=1e-15)
+    turning = jax.jvp(lambda a: powers(a, 5), (base + 0.3j,), (np.array([1.0, 1j, 1 + 1j]),))[1]
+    assert np.allclose(turning, k * (base + 0.3j) ** np.maximum(k - 1, 0) * np.array([1.0, 1j, 1 + 1j]), atol=1e-14)
 
 
 @pytest.mark.parametrize("form", FORMS)
