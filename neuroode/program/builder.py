@@ -24,6 +24,7 @@ class Builder:
         self.trainable: dict[str, bool] = {}
         self._known: dict[tuple, str] = {}
         self._constants: dict[str, float] = {}
+        self._past: set[str] = set()
         self._count, self._prefix = start, prefix
 
     def declare(self, name: str, level: str, trainable: bool = False) -> str:
@@ -38,6 +39,10 @@ class Builder:
     def constant(self, name: str) -> float | None:
         """The number that `name` stands for, if it is a literal."""
         return self._constants.get(name)
+
+    def reads_past(self, name: str) -> bool:
+        """Whether a value depends on the carry."""
+        return name.startswith("c.") or name in self._past
 
     def emit(self, op: str, *args: str, value: object = None) -> str:
         """The name of op(args); folds literals, and sums and products with 0 and 1."""
@@ -74,6 +79,7 @@ class Builder:
             # events and operators belong to the body, whatever they read
             self.levels[name] = "lane" if op in ("event", "operator") else level
             self.trainable[name] = any(self.trainable.get(a, False) for a in args)
+            self._past.update([name] if any(map(self.reads_past, args)) else [])
             self._known[key] = name
             self.assigns.append(Assign(name, op, args, value))
         return self._known[key]

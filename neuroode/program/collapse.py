@@ -74,6 +74,9 @@ def _factor(b: Builder, made: Mapping[str, Assign], value: str) -> tuple[str, st
     if _fixed(b, value):
         return value, ""
     a = made.get(value)
+    if a is not None and a.op in ("add", "sub"):
+        (first, one), (second, other) = (_factor(b, made, x) for x in a.args)
+        return (b.emit(a.op, first, second), one) if one == other else (b.const(1.0), value)
     if a is None or a.op not in ("mul", "div", "neg"):
         return b.const(1.0), value
     if a.op == "neg":

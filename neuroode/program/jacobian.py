@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+
+import numpy as np
 
 from neuroode.program.adjoint import reverse_rows
 from neuroode.program.builder import Builder
+from neuroode.program.interpret import evaluate, prologue
 from neuroode.program.slices import builder_of, signed, with_outputs
 from neuroode.program.types import Program
 
+POINTS = 4  # at which a matrix is compared with that of a complex number
 Matrix = tuple[tuple[str, ...], ...]
 
 
@@ -66,9 +72,25 @@ def is_invariant(b: Builder, matrix: Matrix) -> bool:
     return all(b.levels[value] != "lane" for row in matrix for value in row)
 
 
-def is_complex(b: Builder, matrix: Matrix) -> bool:
-    """Whether a 2 x 2 matrix is [[a, -b], [b, a]]: the product with a complex number."""
+def is_complex(b: Builder, matrix: Matrix, given: Program) -> bool:
+    """Whether a 2 x 2 matrix is [[a, -b], [b, a]]: the product with a complex number.
+
+    Where it is not written so, its entries (`given`) are compared at random numbers: they are analytic, and what holds
+    at random points of an open set holds everywhere (the identity theorem), up to rounding.
+    """
     if len(matrix) != 2:
         return False
     (a, minus), (plus, d) = matrix
-    return a == d and (b.emit("neg", plus) == minus or b.emit("neg", minus) == plus)
+    written = a == d and (b.emit("neg", plus) == minus or b.emit("neg", minus) == plus)
+    return written or all(map(partial(_turns, given), range(POINTS)))
+
+
+def _turns(given: Program, seed: int) -> bool:
+    """Whether the entries at one random point are those of a complex number; not if they are no finite numbers."""
+    random = np.random.default_rng(seed)
+    parameters = {p.name: random.uniform(0.2, 0.9) for p in given.parameters} | {"dt": random.uniform(0.1, 0.4)}
+    inputs = {f"x.{n}": random.normal() for n in given.inputs}
+    now = evaluate(given.body, prologue(given, parameters) | inputs, given)
+    (a, minus, plus, d) = (float(now[v]) for _, v in given.outputs)
+    scale = max(abs(a), abs(plus))
+    return math.isfinite(scale) and abs(a - d) <= 1e-13 * scale and abs(plus + minus) <= 1e-13 * scale

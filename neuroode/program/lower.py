@@ -89,8 +89,17 @@ class Lowering:
         return Value(re, self._signed_sum([v.im for v in plus if v.im], [v.im for v in minus if v.im]))
 
     def _signed_sum(self, plus: list[str], minus: list[str]) -> str:
-        """What stands still is summed first, then what varies; a lone subtraction comes last."""
+        """What stands still is summed first, then what varies; a lone subtraction comes last.
+
+        Several terms that read the past are one sum of their own: a readout of branches stays together, whatever is
+        added to it (program/collapse.py).
+        """
         b = self.builder
+        past = [n for n in plus if b.reads_past(n)], [n for n in minus if b.reads_past(n)]
+        if len(past[0]) > 1 and len(past[0]) + len(past[1]) < len(plus) + len(minus):
+            together = self._signed_sum(*past)
+            rest = [n for n in plus if n not in past[0]], [n for n in minus if n not in past[1]]
+            return self._signed_sum([*rest[0], together], rest[1])
         still_minus = [n for n in minus if self._still(n)]
         lone = still_minus if len(still_minus) == 1 and not any(self._still(n) for n in plus) else []
         total: str | None = None

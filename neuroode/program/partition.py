@@ -159,7 +159,7 @@ class _Maker:
         matrix = attached(self._step(frozen=True))
         made = _with_matrices(replace(made, size=len(self.slots)), matrix)
         b, (found,) = jacobian(matrix, [self.slots])
-        why, form = self._bend(once), _form(b, found)
+        why, form = self._bend(once), _form(b, found, made.matrix)
         if why and not self.events and (composed := moebius.element(matrix, self.slots)):
             return replace(made, kind="moebius", matrix=composed, reason=moebius.REASON)
         if why or not form:
@@ -325,10 +325,10 @@ def _affine_reason(form: str, size: int, invariant: bool) -> str:
     return f"linear in itself with {matrix}, {when}"
 
 
-def _form(b: Builder, matrix: Matrix) -> str:
+def _form(b: Builder, matrix: Matrix, given: Program | None) -> str:
     if len(matrix) == 1:
         return "diagonal"
-    if is_complex(b, matrix):
+    if given is not None and is_complex(b, matrix, given):
         return "complex"
     return "dense" if len(matrix) <= DENSE else ""
 

@@ -112,3 +112,11 @@ def test_no_branch_is_stored() -> None:
             layer(torch.randn(200, 3, 8))
         kept[schedule] = sum(n for n in sizes if n >= 200 * 3 * 8) / (200 * 3 * 8)
     assert kept["fft"] + 8 <= kept["scan"]
+
+
+def test_a_readout_with_a_direct_part_stays_one_kernel() -> None:
+    """y = sum_k Re(C_k x_k) + D u, and a bilinear step whose matrices turn out to be complex numbers."""
+    (stage,) = (s for s in partition(no.load("p_spikessm").program(), collapsed=True).stages if s.slots)
+    assert (stage.form, len(stage.blocks)) == ("complex", 8)
+    assert stage.collapse is not None
+    assert len(stage.collapse.readings) == 1
