@@ -93,5 +93,5 @@ def _contracted(weight: Array, value: Array) -> Array:
     """sum over tau of weight (tau, t, *level*) times value (tau, B, *size*): (t, B, *size*)."""
     if all(n == 1 for n in weight.shape[2:]):
         flat = weight.reshape(weight.shape[:2])
-        return (flat.T @ value.reshape(len(value), -1)).reshape(value.shape)
+        return jnp.tensordot(flat, value, ((0,), (0,)))
     return jnp.einsum("st...,sb...->tb...", weight, value)

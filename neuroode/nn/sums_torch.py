@@ -99,5 +99,5 @@ def _contracted(weight: Tensor, value: Tensor) -> Tensor:
     with torch.autocast(value.device.type, enabled=False):
         if all(n == 1 for n in weight.shape[2:]):
             flat = weight.expand(steps, steps, *weight.shape[2:]).reshape(steps, steps)
-            return (flat.T @ value.reshape(steps, -1)).reshape(value.shape)
+            return (flat.T @ value.flatten(1)).reshape(value.shape)
         return torch.einsum("st...,sb...->tb...", weight.expand(steps, steps, *weight.shape[2:]), value)
