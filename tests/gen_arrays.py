@@ -80,13 +80,14 @@ class Arrays:
     # terms that flows, maps and guards may read
 
     def extras(self) -> None:
-        """Windows, delays, tables and running time, as names of definitions of size one."""
+        """Windows, delays, tables, running time and whole sequences, as names of definitions of size one."""
         d = self.d
         if d.units:
             return
         currents = [n for n, text in d.inputs.items() if "current" in text]
-        for make, chance in ((self.window, 0.2), (self.delayed, 0.2), (self.table, 0.15), (self.clock, 0.1)):
-            if d.maybe(chance) and len(d.names) > 14:
+        for make, chance in ((self.window, 0.2), (self.delayed, 0.2), (self.table, 0.15), (self.clock, 0.1),
+                             (self.whole_sequence, 0.12)):  # fmt: skip
+            if d.maybe(chance) and len(d.names) > 14 and (currents or make != self.whole_sequence):
                 text = make(currents)
                 name = d.name()
                 d.equations.append(f"{name} = {text}")
@@ -125,6 +126,21 @@ class Arrays:
         level = self.rng.choice(["", "neuron, ", "channel, "])
         d.parameters[name] = f'{{init: "normal(0, 0.4)", per: [{level}time]}}'
         return f"{name}[t]*{self.rng.choice(currents)}" if currents and d.maybe(0.5) else f"{name}[t]"
+
+    def whole_sequence(self, currents: list[str]) -> str:
+        """A sum over all steps, later ones too."""
+        d, w, x = self.d, self.d.name(), self.rng.choice(currents)
+        d.keys["horizon"] = str(self.horizon)
+        axis = self.axis("whole", "time")
+        level = self.rng.choice(["", "neuron, ", "channel, "])
+        d.parameters[w] = f'{{init: "normal(0, 0.1)", per: [{level}{axis}, time]}}'
+        mask = self.rng.choice(["", "*where(whole < step + 0.5, 1, 0.3)", "*exp(-abs(whole - step)/5)", " - 0.02"])
+        value = self.rng.choice([f"{x}[whole]", f"tanh({x}[whole])/2", ""])
+        if not value:
+            value = d.name()
+            d.equations.append(f"{value} = 0.7*{x} - 0.2*{x}[t-1] + 0.1*sin({x})")
+            value += "[whole]"
+        return f"sum_whole(({w}[whole, t]{mask})*{value})"
 
     def clock(self, currents: list[str]) -> str:
         return self.rng.choice(["sin(0.3*step)", "0.4*cos(0.2*t)", "where(step > 3.5, 0.3, -0.1)"])

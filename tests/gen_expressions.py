@@ -6,7 +6,7 @@ Arrays are taken apart: a value is named by (name, indices).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -85,6 +85,8 @@ class Expressions:
     instead: dict[Key, Tensor] = field(default_factory=dict)  # values that a slope is taken in
     now: dict[Any, Tensor] = field(default_factory=dict)
     past: dict[Key, list[Tensor]] = field(default_factory=dict)
+    steps: int = 0  # of the run
+    given: Mapping[str, Tensor] = field(default_factory=dict)
     nearest: float = float("inf")  # the smallest margin of an event or a comparison
 
     def __post_init__(self) -> None:
@@ -106,6 +108,8 @@ class Expressions:
 
     def count(self, axis: str) -> int:
         found = self.sizes[axis]
+        if found == "time":
+            return self.steps
         return found if isinstance(found, int) else self.count(str(found))
 
     def axes_of(self, name: str) -> tuple[str, ...]:
@@ -257,6 +261,10 @@ class Expressions:
 
     def read(self, node: Ref, running: dict[Key, Tensor] | None, at: dict[str, Any], inits: bool) -> Tensor:
         name = node.name + "'" * node.primes
+        whole = [i for i in node.indices if self.sizes.get(i) == "time"]
+        if whole and name not in self.parameters:
+            now = replace(node, indices=tuple(i for i in node.indices if i not in whole))
+            return self.elsewhere(at[whole[0]], lambda: self.read(now, None, at, inits))
         if name in at and not node.indices:
             return at[name] if isinstance(at[name], Tensor) else number(float(at[name]))
         if name in self.parameters:
@@ -273,6 +281,15 @@ class Expressions:
             return self.init(key)
         lag = round(float(self.ev(node.time.lag, None, at))) if node.time else 0
         return self.present(key, node, running) if lag == 0 else self.before(key, lag)
+
+    def elsewhere(self, step: int, read: Callable[[], Tensor]) -> Tensor:
+        """A value of another step, which inputs alone decide."""
+        kept = self.step, self.now, self.past
+        rows = {k: self.given[k[0]][(slice(step), ..., *k[1])] for k in self.keys(self.inputs)}
+        self.step, self.now, self.past = step, {}, {k: list(v) for k, v in rows.items()}
+        found = read()
+        self.step, self.now, self.past = kept
+        return found
 
     def present(self, key: Key, node: Ref, running: dict[Key, Tensor] | None) -> Tensor:
         name = key[0]

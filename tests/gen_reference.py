@@ -57,6 +57,7 @@ class Reference(Expressions):
         `outputs` keeps what the layer returns, in the same shape.
         """
         first = next(iter(inputs.values()))
+        self.steps = len(first)
         self.lanes = tuple(first.shape[1 : 2 + len(self.size)])
         self.given = {n: x * self.unit(n) for n, x in inputs.items()}
         self.left = {k: self.wide(self.init(k)) for k in self.keys([*self.flows, *self.maps])}
