@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from neuroode._errors import LoweringError, RunError, SpecError
+from neuroode._errors import LoweringError, RunError, SpecError, Unsupported
 from neuroode.cli.main import main
 from neuroode.papers import claims, page
 from neuroode.papers.run import CONFIRMED, ERRATUM, NOT_CONFIRMED, NOT_RUN, Result, run, verdict
@@ -170,3 +171,22 @@ def test_a_formula_that_is_wrong_is_not_confirmed(monkeypatch: pytest.MonkeyPatc
     assert _one("drf", "threshold").verdict == NOT_CONFIRMED
     monkeypatch.setattr(drf, "exact_gain", lambda delta, pole: delta + 0 * pole)
     assert _one("drf", "paths").verdict == NOT_CONFIRMED
+
+
+def test_a_slow_claim_waits_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuroode.papers.run._figures", lambda paper, claim: {"one": 1})
+    paper = claims.read_text(ROW + "    slow: true\n", "claims.yaml", "prf")
+    (waits,), (asked,) = run(paper), run(paper, slow=True)
+    assert (waits.verdict, waits.ok) == (NOT_RUN, True)
+    assert "| run with --slow | not run |" in page.table([waits])
+    assert asked.verdict == ERRATUM
+
+
+def test_a_check_that_needs_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in ("check_torch", "theirs_torch"):
+        monkeypatch.delitem(sys.modules, f"neuroode.papers.prf.{name}", raising=False)
+    with pytest.raises(
+        Unsupported, match=r"check_torch\.full_reset needs torch\nhint: pip install 'neuroode\[torch\]'"
+    ):
+        _one("prf", "full_reset")
