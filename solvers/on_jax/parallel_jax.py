@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,6 +41,8 @@ def scan(
             steps, all of them at once: one `compose` in a loop, which compiles quickly whatever T is. None decides: the
             tree for up to 4 entries where jax does not run on a CPU, whose caches and compiler chunks suit better.
 
+    Between chunks everything is float64, whatever the arrays are, so the rounding of a state is that of the steps since
+    its chunk began; a tree rounds its products, and many multipliers close to 1 cost it digits (docs/parallel.md).
     The products of elements are formed as they stand: where those overflow, states do that a loop would not have.
     """
     length = max(e.shape[0] for e in elements) if steps is None else steps
@@ -91,10 +94,10 @@ class _Tree:
 
 @dataclass(frozen=True, slots=True)
 class _Chunks:
-    """Products within chunks, (steps of a chunk, chunks, ...), and those of whole chunks; `steps` without padding."""
+    """Elements as (steps of a chunk, chunks, ...), and what whole chunks do, in float64; `steps` without padding."""
 
     kind: _Kind
-    products: Row
+    rows: Row
     totals: Row
     steps: int
 
@@ -102,14 +105,22 @@ class _Chunks:
         def join(before: Row, now: Row) -> tuple[Row, None]:
             return self.kind.compose(now, before), None
 
-        return jax.lax.scan(join, self.kind.neutral(self.totals, ()), self.totals, reverse=self.kind.reverse)[0]
+        with _wide():
+            one = self.kind.neutral(self.totals, ())
+            return _narrow(jax.lax.scan(join, one, self.totals, reverse=self.kind.reverse)[0], self.rows[0])
 
     def states(self, start: Row) -> Row:
         def move(state: Row, now: Row) -> tuple[Row, Row]:
             return tuple(self.kind.apply(now, state)), state
 
-        begins = jax.lax.scan(move, start, self.totals, reverse=self.kind.reverse)[1]
-        rows = self.kind.apply(self.products, tuple(b[None] for b in begins))
+        def step(state: Row, now: Row) -> tuple[Row, Row]:
+            after = tuple(self.kind.apply(now, state))
+            return after, after
+
+        with _wide():
+            wide = jax.lax.scan(move, _as_wide(start), self.totals, reverse=self.kind.reverse)[1]
+            begins = _narrow(wide, start[0])
+        rows = jax.lax.scan(step, begins, self.rows, reverse=self.kind.reverse)[1]
         return tuple(jnp.swapaxes(r, 0, 1).reshape(-1, *r.shape[2:])[: self.steps] for r in rows)
 
 
@@ -120,12 +131,26 @@ def _chunks(kind: _Kind, elements: Row) -> _Chunks:
     padded = _padded(kind, elements, size * count)
     rows = tuple(jnp.swapaxes(e.reshape(count, size, *e.shape[1:]), 0, 1) for e in padded)
 
-    def join(before: Row, now: Row) -> tuple[Row, Row]:
-        joined = tuple(kind.compose(now, before))
-        return joined, joined
+    def join(before: Row, now: Row) -> tuple[Row, None]:
+        return tuple(kind.compose(_as_wide(now), before)), None
 
-    totals, products = jax.lax.scan(join, kind.neutral(rows, ()), rows, reverse=kind.reverse)
-    return _Chunks(kind, products, totals, steps)
+    with _wide():
+        one = kind.neutral(_as_wide(tuple(r[0] for r in rows)))
+        totals = jax.lax.scan(join, one, rows, reverse=kind.reverse)[0]
+    return _Chunks(kind, rows, totals, steps)
+
+
+def _wide() -> AbstractContextManager[None]:
+    """Here float64 exists, whatever jax is told elsewhere."""
+    return jax.enable_x64(True)
+
+
+def _as_wide(rows: Row) -> Row:
+    return tuple(r.astype(jnp.float64) for r in rows)
+
+
+def _narrow(rows: Row, like: Array) -> Row:
+    return tuple(r.astype(like.dtype) for r in rows)
 
 
 def _padded(kind: _Kind, elements: Row, steps: int) -> Row:
