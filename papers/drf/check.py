@@ -26,7 +26,7 @@ def _parameters(n: int, seed: int) -> dict[str, Array]:
         "tau": random.uniform(0.5, 4, (LANES, n)),
         "omega": random.uniform(0, 20, (LANES, n)),
         "C": C,
-        "alpha": random.uniform(0, 0.5, 4),
+        "alpha": np.round(random.uniform(0, 0.5, 4) * 2**20) / 2**20,  # sums of them are exact in any order
     }
 
 
