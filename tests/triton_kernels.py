@@ -7,9 +7,10 @@ from typing import Any
 
 import oracles
 
+from neuroode.emit.triton_ops import Part, maths_text
 from neuroode.nn import kernels_torch, native_triton_torch
 from neuroode.program.adjoint import adjoint
-from neuroode.program.types import Program
+from neuroode.program.types import OPS, Assign, Program
 
 HOPPER = ("cuda", 90, 32)  # what is compiled for, without a device
 
@@ -49,3 +50,37 @@ def _type(name: str, dtype: str) -> str:
     if name in ("steps", "lanes", "neurons") or re.fullmatch(r"g?stride\d+", name):
         return "i32"
     return {"words": "*i32", "lengths": "*i64", "sums": "*fp64"}.get(name, f"*{dtype}")
+
+
+UNARY = {op for op, count in OPS.items() if count == 1} - {"ipow", "phi", "operator", "event"}
+BINARY = {op for op, count in OPS.items() if count == 2} - {"pair", "cphi_re", "cphi_im"}
+
+
+def assigns_of_all_ops() -> list[Assign]:
+    """Every op that a kernel computes, at the outside values x.a and x.b."""
+    rows = [Assign(f"%{op}", op, ("x.a",)) for op in sorted(UNARY)]
+    rows += [Assign(f"%{op}", op, ("x.a", "x.b")) for op in sorted(BINARY)]
+    rows += [Assign(f"%power{k}", "ipow", ("x.a",), k) for k in (-3, 2, 7)]
+    rows += [Assign(f"%phi{k}", "phi", ("x.a",), k) for k in (1, 2, 4)]
+    rows += [Assign(f"%{op}{k}", op, ("x.a", "x.b"), k) for op in ("cphi_re", "cphi_im") for k in (1, 3)]
+    rows += [Assign("%third", "const", (), 1 / 3), Assign("%nan", "const", (), float("nan"))]
+    return [*rows, *(Assign(f"%{op}", op, ("x.a", "x.b", "%third")) for op in ("where", "reset"))]
+
+
+def all_ops() -> tuple[list[Assign], Any]:
+    """Those assigns, and a kernel (first, second, out) that stores each of them as a row of `out`."""
+    rows = assigns_of_all_ops()
+    part = Part("ops", "All.", rows, [a.name for a in rows], ["x.a", "x.b"])
+    call = part.call([f"r{i}" for i in range(len(rows))], {"x.a": "a", "x.b": "b"})
+    stores = [f"    tl.store(out + {i} * BLOCK + at, r{i})" for i in range(len(rows))]
+    kernel = [
+        "@triton.jit",
+        "def kernel(first, second, out, REAL: tl.constexpr, BLOCK: tl.constexpr):",
+        "    at = tl.arange(0, BLOCK)",
+        "    a = tl.load(first + at)",
+        "    b = tl.load(second + at)",
+        f"    {call}",
+        *stores,
+    ]
+    text = "\n\n\n".join([part.text(), "\n".join(kernel) + "\n"])
+    return rows, native_triton_torch.load(f"{native_triton_torch.HEADER}{maths_text(text)}\n\n\n{text}", "ops").kernel

@@ -15,7 +15,7 @@ HELP = "write a model as source text that runs without neuroode"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("--target", choices=("torch", "jax", "c"), required=True, help="language of the text")
+    parser.add_argument("--target", choices=("torch", "jax", "c", "triton"), required=True, help="language of the text")
     parser.add_argument("-o", "--output", metavar="FILE", help="file to write; without it, or as -, standard output")
     parser.add_argument("--dt", type=float, help="length of a step; default: the model's")
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from neuroode._errors import Unsupported
 from neuroode.emit.standalone import standalone_torch
 from neuroode.emit.standalone_jax import standalone_jax
+from neuroode.emit.standalone_triton import standalone_triton
 from neuroode.program.adjoint import adjoint
 from neuroode.program.types import Program
 from neuroode.spec.types import NeuronSpec
 
-TARGETS = ("torch", "jax", "c")
-LATER = ("triton",)
+TARGETS = ("torch", "jax", "c", "triton")
 
 
 def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
     """Source text that runs without neuroode.
 
     Raises:
-        Unsupported: an unknown target, or one that is not there yet.
+        Unsupported: an unknown target, or one that lacks something of this program.
     """
     if program.operators:
         names = ", ".join(f"{n}: {kind}" for n, kind in program.operators)
@@ -34,5 +34,6 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
         from neuroode.emit.c import emit_c
 
         return emit_c(program, adjoint(program), "float64", standalone=True)
-    what = "not there yet" if target in LATER else "unknown"
-    raise Unsupported(f"target '{target}' is {what}", hint="choose among " + ", ".join(TARGETS))
+    if target == "triton":
+        return standalone_triton(spec, program, dt)
+    raise Unsupported(f"target '{target}' is unknown", hint="choose among " + ", ".join(TARGETS))

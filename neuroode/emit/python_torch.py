@@ -53,6 +53,13 @@ def special_text() -> str:
     return text.partition("import torch\n")[2]
 
 
+def prologue_source(program: Program) -> str:
+    """Source of `prologue(p, dt)` alone."""
+    number = "def number" + SUPPORT.rpartition("def number")[2]
+    special = special_text() if uses_special(program) else ""
+    return joined_parts(["import math\n\nimport torch\n", number, special, prologue_text(program, TORCH)])
+
+
 def torch_source(program: Program) -> str:
     """Source of `prologue(p, dt)`, `step(coefficients, carry, inputs)` and their support.
 

@@ -68,7 +68,9 @@ class Neuron(torch.nn.Module):
             raw = self.raw[stored_name(name)].double()
             rows[name] = FORWARD[transform](raw, bounds) if trained else raw
         return rows
+'''
 
+FORWARD = """
     def forward(self, x, carry=None, trace=False):
         inputs = x if isinstance(x, tuple) else (x,)
         like = inputs[0]
@@ -87,7 +89,7 @@ class Neuron(torch.nn.Module):
         if not trace:
             return outputs, carry
         return outputs, carry, tuple(torch.stack([s.expand(like.shape[1:]) for s in column]) for column in zip(*traces))
-'''
+"""
 
 CHECK = '''
 def compare():
@@ -130,8 +132,7 @@ if __name__ == "__main__":
 def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
     """The text of the file."""
     found = reference(spec, program, dt)
-    sums = "\n        inputs = with_sums(values, dt, inputs)" if program.sums else ""
-    module = MODULE.format(inputs=", ".join((*program.given, *program.tables)), sums=sums)
+    module = module_text(program) + FORWARD.format(sums=sums_line(program)).rstrip()
     return (
         "\n\n".join(
             part.strip("\n")
@@ -141,7 +142,7 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
                     header(spec, dt, found),
                     torch_source(program),
                     sums_text(program, TORCH, weights_over_time(spec)),
-                    _transforms(),
+                    transforms_text(),
                     data(spec, program, dt, found),
                     module,
                     CHECK,
@@ -170,7 +171,18 @@ def _plain(text: str) -> str:
     return text.replace("\\", "/").replace('"""', "'''")
 
 
-def _transforms() -> str:
+def module_text(program: Program) -> str:
+    """The class up to its forward."""
+    return MODULE.format(inputs=", ".join((*program.given, *program.tables))).rstrip() + "\n"
+
+
+def sums_line(program: Program) -> str:
+    """Of a forward: its inputs, and the sums over the whole sequence behind them."""
+    return "\n        inputs = with_sums(values, dt, inputs)" if program.sums else ""
+
+
+def transforms_text() -> str:
+    """Functions between stored and constrained parameters."""
     text = resources.files("neuroode.solvers.on_torch").joinpath("transforms_torch.py").read_text("utf-8")
     return text.partition("import torch\n")[2]
 

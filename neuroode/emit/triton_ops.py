@@ -61,9 +61,9 @@ def expression(a: Assign, args: list[str]) -> str:
         case "ipow":
             return _power(args[0], a.value)
         case "phi":
-            return f"phi({a.value}, {args[0]})"
+            return f"real_phi({a.value}, {args[0]})"
         case "cphi_re" | "cphi_im":
-            return f"{a.op}({a.value}, {args[0]}, {args[1]})"
+            return f"real_{a.op}({a.value}, {args[0]}, {args[1]})"
     why = f"the Triton target has no op '{a.op}' inside a step"
     raise Unsupported(
         why, hint='schedule="eager" runs it on any device; so does a step whose coefficients are constant'

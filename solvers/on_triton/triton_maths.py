@@ -172,12 +172,14 @@ def real_atan2(y, x):
         p = 1.0 / (41 - 2 * i) - s * p
     angle = z * p + tl.where(turned, s * 0.0 + 0.7853981633974483, s * 0.0)
     angle = tl.where(a > b, 1.5707963267948966 - angle, angle)
-    angle = tl.where(x < 0.0, 3.141592653589793 - angle, angle)
-    return tl.where(y < 0.0, -angle, angle).to(x.dtype)
+    left = x.to(tl.float64).to(tl.int64, bitcast=True) < 0  # by the sign bit: -0.0 is on the left, or below
+    below = y.to(tl.float64).to(tl.int64, bitcast=True) < 0
+    angle = tl.where(left, 3.141592653589793 - angle, angle)
+    return tl.where(below, -angle, angle).to(x.dtype)
 
 
 @triton.jit
-def phi(K: tl.constexpr, x):
+def real_phi(K: tl.constexpr, x):
     """phi_1(z) = (e^z - 1)/z, phi_{k+1} = (phi_k - 1/k!)/z, in float64; the series where that would cancel."""
     z = x.to(tl.float64)
     near = tl.abs(z) < 2.0
@@ -197,7 +199,7 @@ def phi(K: tl.constexpr, x):
 
 
 @triton.jit
-def cphi(K: tl.constexpr, x, y):
+def complex_phi(K: tl.constexpr, x, y):
     """Real and imaginary part of phi_k(x + i y), in float64."""
     a = x.to(tl.float64)
     b = y.to(tl.float64)
@@ -229,12 +231,12 @@ def cphi(K: tl.constexpr, x, y):
 
 
 @triton.jit
-def cphi_re(K: tl.constexpr, x, y):
-    re, _im = cphi(K, x, y)
+def real_cphi_re(K: tl.constexpr, x, y):
+    re, _im = complex_phi(K, x, y)
     return re
 
 
 @triton.jit
-def cphi_im(K: tl.constexpr, x, y):
-    _re, im = cphi(K, x, y)
+def real_cphi_im(K: tl.constexpr, x, y):
+    _re, im = complex_phi(K, x, y)
     return im

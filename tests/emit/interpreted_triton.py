@@ -6,9 +6,12 @@ import numpy as np
 import oracles
 import pytest
 import torch
+import triton.language as tl
 import triton_kernels
 
 from neuroode import Unsupported
+from neuroode.program import interpret
+from neuroode.program.types import Assign
 from neuroode.solvers.on_triton import triton_sequence
 
 EVERY = [*oracles.ZOO, *oracles.INVENTED]
@@ -129,6 +132,35 @@ def test_vmap_makes_more_samples() -> None:
     x = torch.stack([oracles.drive(layer, 4, 1, seed)["I"] for seed in range(3)])
     found = torch.func.vmap(lambda v: layer(v)[0])(x)
     assert torch.equal(found, torch.stack([layer(v)[0] for v in x]))
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float64, 4e-15), (np.float32, 1e-6)])
+def test_every_op_is_that_of_the_interpreter(dtype: type, digits: float) -> None:
+    """Elementary functions to a few units of the last place; complex phi functions relative to their modulus."""
+    rows, kernel = triton_kernels.all_ops()
+    random = np.random.default_rng(0)
+    a = np.concatenate(
+        [3 * random.normal(size=48), [0, -0.0, 1e-7, -1e-7, 0.5, 1.5, -2.5, 0, 1, -1, 20, -20, 60, 1e-3, 2, -2]]
+    )
+    b = np.concatenate([2 * random.normal(size=56), [0, 1, -2, 3, 0, -1, 2, 1]])
+    a, b = a.astype(dtype), b.astype(dtype)
+    out = torch.zeros(len(rows), a.size, dtype=torch.from_numpy(a).dtype)
+    real = tl.float64 if dtype is np.float64 else tl.float32
+    with np.errstate(all="ignore"):
+        kernel[(1,)](torch.from_numpy(a), torch.from_numpy(b), out, REAL=real, BLOCK=a.size)
+        wanted = interpret.evaluate(rows, {"x.a": a.astype(float), "x.b": b.astype(float)})
+    for row, found in zip(rows, out.double().numpy(), strict=True):
+        wrong = ~near(row, found, wanted, digits)
+        assert not wrong.any(), (row.name, a[wrong], b[wrong], found[wrong], wanted[row.name])
+
+
+def near(row: Assign, found: np.ndarray, wanted: dict, digits: float) -> np.ndarray:
+    value = np.broadcast_to(wanted[row.name], found.shape)
+    # a power of rounded logarithms, powers by squaring and a quotient of sines lose a digit
+    bound = digits * (30 if row.op in ("pow", "ipow", "tan") else 4 if "phi" in row.op else 1)
+    size = np.hypot(*(wanted[f"%{op}{row.value}"] for op in ("cphi_re", "cphi_im"))) if "cphi" in row.op else abs(value)
+    with np.errstate(all="ignore"):
+        return (found == value) | (np.isnan(found) & np.isnan(value)) | (np.abs(found - value) <= bound * size + 1e-36)
 
 
 def test_recurrent_weights_are_refused() -> None:

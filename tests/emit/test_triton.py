@@ -11,6 +11,10 @@ import oracles
 import pytest
 import triton_kernels
 
+from neuroode import Unsupported
+from neuroode.emit.triton_ops import expression
+from neuroode.program.types import Assign
+
 pytest.importorskip("triton", reason="triton cannot be imported here")
 HERE = Path(__file__).parent
 
@@ -34,6 +38,50 @@ def test_all_in_the_interpreter() -> None:
     interpret("interpreted_triton.py", "slow")
 
 
+def run_alone(path: Path, **env: str) -> subprocess.CompletedProcess:
+    """Run an emitted file where neuroode cannot be imported."""
+    code = "import sys, runpy; sys.modules['neuroode'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    command = [sys.executable, "-c", code, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | env)
+
+
+def emitted(name: str, folder: Path) -> Path:
+    path = folder / f"{name}_alone.py"
+    path.write_text(oracles.neuron(name).emit("triton"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["prf", "two_inputs"])
+def test_an_emitted_file_runs_alone_and_compares_itself(name: str, tmp_path: Path) -> None:
+    done = run_alone(emitted(name, tmp_path), TRITON_INTERPRET="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 of 20 reference values agree" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*oracles.ZOO, *oracles.INVENTED])
+def test_every_emitted_file_compares_itself(name: str, tmp_path: Path) -> None:
+    done = run_alone(emitted(name, tmp_path), TRITON_INTERPRET="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_emitted_file_sees_what_is_wrong_and_what_is_missing(tmp_path: Path) -> None:
+    path = emitted("lif", tmp_path)
+    text = path.read_text("utf-8")
+    path.write_text(text.replace(" * x_I", " * x_I * 2", 1), encoding="utf-8")
+    assert path.read_text("utf-8") != text
+    assert run_alone(path, TRITON_INTERPRET="1").returncode == 1
+    without = run_alone(path, TRITON_INTERPRET="0", CUDA_VISIBLE_DEVICES="")
+    assert (without.returncode, without.stdout.count("\n")) == (2, 1)
+    assert "no CUDA device here" in without.stdout
+
+
+@pytest.mark.parametrize("op", ["pair", "edd", "expm", "operator"])
+def test_ops_that_no_kernel_computes_are_refused_by_name(op: str) -> None:
+    with pytest.raises(Unsupported, match=f"no op '{op}'"):
+        expression(Assign("%0", op, ("%1",), None), ["t1"])
+
+
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
@@ -46,6 +94,12 @@ def test_kernels_compile_to_machine_code_of_a_device(name: str, dtype: str) -> N
         found = triton_kernels.compiled(kernel, dtype, LENGTHS=name == "lif")
         assert found.asm["cubin"]
         assert "cp.async" in found.asm["ptx"]  # rows of later steps are under way while one is computed
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp64"])
+def test_every_op_compiles(dtype: str) -> None:
+    _, kernel = triton_kernels.all_ops()
+    assert triton_kernels.compiled(kernel, dtype).asm["cubin"]
 
 
 @pytest.mark.slow
