@@ -47,9 +47,9 @@ def compiled(kernel: Any, dtype: str, **options: Any) -> Any:
 
 
 def _type(name: str, dtype: str) -> str:
-    if name in ("steps", "lanes", "neurons") or re.fullmatch(r"g?stride\d+", name):
+    if name in ("steps", "lanes", "neurons", "chunks") or re.fullmatch(r"(g?stride|apart)\d+", name):
         return "i32"
-    return {"words": "*i32", "lengths": "*i64", "sums": "*fp64"}.get(name, f"*{dtype}")
+    return {"words": "*i32", "lengths": "*i64", "sums": "*fp64", "aggregates": "*fp64"}.get(name, f"*{dtype}")
 
 
 UNARY = {op for op, count in OPS.items() if count == 1} - {"ipow", "phi", "operator", "event"}

@@ -27,13 +27,13 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
         return standalone_torch(spec, program, dt)
     if target == "jax":
         return standalone_jax(spec, program, dt)
+    if target == "triton":
+        return standalone_triton(spec, program, dt)
     if program.sums and target in TARGETS:
         what = f"'{spec.name}' sums over the whole sequence, but {target} code runs step by step"
-        raise Unsupported(what, hint="the targets torch and jax do both")
+        raise Unsupported(what, hint="the targets torch, jax and triton do both")
     if target == "c":
         from neuroode.emit.c import emit_c
 
         return emit_c(program, adjoint(program), "float64", standalone=True)
-    if target == "triton":
-        return standalone_triton(spec, program, dt)
     raise Unsupported(f"target '{target}' is unknown", hint="choose among " + ", ".join(TARGETS))

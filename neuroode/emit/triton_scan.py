@@ -1,10 +1,10 @@
 """A monoid of steps -> Triton: a scan over time, in tiles of (steps, lanes) whose rows are loaded lane beside lane.
 
 Three kernels, as a scan within a program instance is not a scan over time yet: the chunks of CHUNK steps are composed,
-each by itself (`reduce_kernel`); the composed chunks are scanned, which gives the state before each chunk
-(`carry_kernel`, in float64, so that a state's rounding is that of its own chunk); each chunk is scanned again and applied
-to the state before it (`scan_kernel`). Entries are read twice, states written once. Blelloch 1990, "Prefix sums and
-their applications", section 1.4; Merrill and Grimshaw 2009 for reduce, then scan.
+each by itself (`reduce_kernel`); the state before each chunk follows from the composed ones (`carry_kernel`, in
+float64, so that a state's rounding is that of its own chunk); each chunk is scanned again and applied to the state
+before it (`scan_kernel`). Entries are read twice, states written once. Blelloch 1990, "Prefix sums and their
+applications", section 1.4; Merrill and Grimshaw 2009 for reduce, then scan.
 """
 
 from __future__ import annotations

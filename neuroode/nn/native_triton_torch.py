@@ -8,7 +8,8 @@ from __future__ import annotations
 import linecache
 from collections.abc import Sequence as Rows
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -16,9 +17,11 @@ import torch
 
 from neuroode._errors import Unsupported
 from neuroode.emit.triton import Kernels, emit_triton
+from neuroode.emit.triton_scan import emit_scan
 from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.once_torch import once
 from neuroode.nn.vmap_torch import is_mapped, mapped
+from neuroode.program.monoid import monoid
 from neuroode.program.types import Adjoint, Program
 
 Tensor = torch.Tensor
@@ -102,3 +105,43 @@ def _sequence() -> Any:
 
 
 _Sequence: Any = None
+
+
+@cache
+def _scan_of(name: str, size: int) -> Any:
+    """The kernels of a monoid's scan."""
+    from neuroode.solvers.on_triton.triton_scan import Scan
+
+    found = monoid(name, size)
+    module = load(HEADER + emit_scan(found), f"scan {found.name}")
+    counts = len(found.element), found.matrix, len(found.state)
+    return Scan(module.reduce_kernel, module.carry_kernel, module.scan_kernel, *counts)
+
+
+def scan(form: str, elements: Rows[Tensor], start: Rows[Tensor], steps: int) -> list[Tensor]:
+    """The states after each step, (T, *lanes*) each, of affine steps; as on_torch/scan_torch.py, in generated kernels.
+
+    Args:
+        form: diagonal, complex, dense (row by row); then the drive.
+        elements: (T, *lanes*), or (*lanes*) where an entry is the same in every step.
+        start: parts of the state before the first step, (*lanes*).
+    """
+    from neuroode.solvers.on_triton import triton_scan
+
+    return triton_scan.run(_scan_of(form, len(start)), list(elements), list(start), steps)
+
+
+def adjoint(form: str, slopes: Rows[Tensor], cotangents: Rows[Tensor]) -> list[Tensor]:
+    """lambda[t] = g[t] + J[t+1]' lambda[t+1], (T, *lanes*) for each part of the state."""
+    from neuroode.solvers.on_triton import triton_scan
+
+    steps, size = cotangents[0].shape[0], len(cotangents)
+    if not steps:
+        return list(cotangents)
+    start = [torch.zeros_like(g[0]) for g in cotangents]
+    return triton_scan.run(_scan_of(form, size), [*slopes, *cotangents], start, steps, adjoint=True)
+
+
+def can_scan(like: Tensor) -> bool:
+    """Whether these scans run where a tensor is."""
+    return like.is_cuda and find_spec("triton") is not None

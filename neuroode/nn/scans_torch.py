@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from neuroode.nn import native_triton_torch
 from neuroode.program.partition import Stage
 from neuroode.solvers.on_torch import convolution_torch, scan_torch
 
@@ -21,6 +22,8 @@ def scan(stage: Stage, matrix: Sequence[Tensor], drive: Sequence[Tensor], start:
     """
     sides = _Sides(stage, drive[0].shape)
     elements = [*sides.entries(matrix), *sides.rows(drive)]
+    if native_triton_torch.can_scan(drive[0]):
+        return sides.apart(native_triton_torch.scan(sides.form, elements, sides.starts(start), drive[0].shape[0]))
     found = scan_torch.scan(*scan_torch.affine(sides.form), elements, sides.starts(start), steps=drive[0].shape[0])
     return sides.apart(found)
 
@@ -53,6 +56,8 @@ def adjoint(
 ) -> list[Tensor]:
     """lambda[t] = g[t] + J[t+1]' lambda[t+1], (T, B, *size*) of each slot."""
     sides = _Sides(stage, cotangents[0].shape)
+    if not by_transform and native_triton_torch.can_scan(cotangents[0]):
+        return sides.apart(native_triton_torch.adjoint(sides.form, sides.entries(slopes), sides.rows(cotangents)))
     solve = convolution_torch.adjoint_invariant if by_transform else scan_torch.adjoint
     return sides.apart(solve(sides.form, sides.entries(slopes), sides.rows(cotangents)))
 

@@ -12,7 +12,7 @@ STAGES = 4  # chunks under way while one is carried on
 
 
 class Scan:
-    """Kernels of one monoid: `element` entries, the first `matrix` of which are the matrix, `state` parts of a state."""
+    """Kernels of one monoid: `element` entries, the first `matrix` of them the matrix, `state` parts of a state."""
 
     def __init__(self, reduce, carry, scan, element, matrix, state):
         self.reduce, self.carry, self.scan = reduce, carry, scan

@@ -10,9 +10,10 @@ import triton.language as tl
 import triton_kernels
 
 from neuroode import Unsupported
+from neuroode.nn import native_triton_torch
 from neuroode.program import interpret
 from neuroode.program.types import Assign
-from neuroode.solvers.on_triton import triton_sequence
+from neuroode.solvers.on_triton import triton_scan, triton_sequence
 
 EVERY = [*oracles.ZOO, *oracles.INVENTED]
 #: events with resets, refractory counters, lags, a complex state, several events and outputs, two inputs, no event
@@ -134,6 +135,75 @@ def test_vmap_makes_more_samples() -> None:
     assert torch.equal(found, torch.stack([layer(v)[0] for v in x]))
 
 
+FORMS = [("diagonal", 1), ("complex", 1), ("dense", 2), ("dense", 3), ("dense", 4)]
+
+
+def recurrence(form: str, elements: list, start: list, steps: int, backwards: bool) -> list[np.ndarray]:
+    """Step by step in numpy, with matrices; backwards with the adjoint of the matrix of the step behind."""
+    size, axes = len(start), start[0].ndim
+    rows, state = [], np.stack([np.asarray(s) for s in start], -1)
+    for t in reversed(range(steps)) if backwards else range(steps):
+        at = [np.broadcast_to(e[t] if e.ndim > axes else e, start[0].shape) for e in elements]
+        behind = min(t + 1, steps - 1) if backwards else t
+        m = [np.broadcast_to(e[behind] if e.ndim > axes else e, start[0].shape) for e in elements]
+        entries = [m[0], -m[1], m[1], m[0]] if form == "complex" else m[: size * size]
+        matrix = np.stack(entries, -1).reshape(*start[0].shape, size, size)
+        matrix = matrix.swapaxes(-1, -2) if backwards else matrix
+        state = (matrix @ state[..., None])[..., 0] + np.stack(at[-size:], -1)
+        rows.append(state)
+    rows = rows[::-1] if backwards else rows
+    return [np.array([r[..., i] for r in rows]) for i in range(size)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(("steps", "lanes", "tile"), [(1, (5,), (4, 4)), (9, (3, 2), (4, 4)), (7, (1,), (16, 1))])
+@pytest.mark.parametrize(("form", "size"), FORMS)
+def test_a_scan_is_its_recurrence(
+    monkeypatch: pytest.MonkeyPatch, form: str, size: int, steps: int, lanes: tuple[int, ...], tile: tuple[int, int],
+    backwards: bool,
+) -> None:  # fmt: skip
+    """Chunks that do and do not divide, lanes that are no power of two, entries with and without time."""
+    monkeypatch.setattr(triton_scan, "tile_of", lambda scan, count: tile)
+    random, state = np.random.default_rng(steps), 2 if form == "complex" else size
+    matrix = [random.normal(size=(steps, *lanes)) / 2 for _ in range(2 if form == "complex" else size * size)]
+    matrix[0] = matrix[0][0]  # the same in every step
+    drive = [random.normal(size=(steps, *lanes)) for _ in range(state)]
+    zero = np.zeros(lanes)
+    start = [zero] * state if backwards else [random.normal(size=lanes) for _ in range(state)]
+    tensors = [torch.from_numpy(np.array(v)) for v in (*matrix, *drive, *start)]
+    elements, before = tensors[:-state], tensors[-state:]
+    if backwards:
+        found = native_triton_torch.adjoint(form, elements[: len(matrix)], elements[len(matrix) :])
+    else:
+        found = native_triton_torch.scan(form, elements, before, steps)
+    for a, b in zip(found, recurrence(form, [*matrix, *drive], start, steps, backwards), strict=True):
+        assert oracles.distance(a.numpy(), b) <= 1e-13
+
+
+def test_a_scan_of_many_lanes_and_of_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    a, b, start = random.uniform(0, 1, 37), random.normal(size=(5, 37)), random.normal(size=37)
+    given = [torch.from_numpy(v) for v in (a, b, start)]
+    monkeypatch.setattr(triton_scan, "tile_of", lambda scan, count: (8, 16))
+    (found,) = native_triton_torch.scan("diagonal", given[:2], given[2:], 5)
+    (wanted,) = recurrence("diagonal", [a, b], [start], 5, False)
+    assert oracles.distance(found.numpy(), wanted) <= 1e-14
+    (nothing,) = native_triton_torch.scan("diagonal", [given[0], given[1][:0]], given[2:], 0)
+    assert nothing.shape == (0, 37)
+
+
+@pytest.mark.parametrize("name", ["li", "prf", "rc_ladder"])
+def test_a_layer_on_the_schedule_of_scans(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Diagonal, complex and dense steps of neurons, solution and gradients."""
+    asked = []
+    monkeypatch.setattr(native_triton_torch, "can_scan", lambda x: asked.append(x) is None)
+    monkeypatch.setattr(triton_scan, "tile_of", lambda scan, count: (4, 4))
+    layer = oracles.scatter(oracles.neuron(name).torch(size=3, dtype=torch.float64, schedule="scan"))
+    x = oracles.drive(layer, 6, 1)
+    oracles.assert_same(oracles.by_layer(layer, x), oracles.by_interpreter(layer, x))
+    assert len(asked) >= 2  # there and back
+
+
 @pytest.mark.parametrize(("dtype", "digits"), [(np.float64, 4e-15), (np.float32, 1e-6)])
 def test_every_op_is_that_of_the_interpreter(dtype: type, digits: float) -> None:
     """Elementary functions to a few units of the last place; complex phi functions relative to their modulus."""
@@ -166,6 +236,4 @@ def near(row: Assign, found: np.ndarray, wanted: dict, digits: float) -> np.ndar
 def test_recurrent_weights_are_refused() -> None:
     layer = oracles.neuron("lif").torch(size=2)
     with pytest.raises(Unsupported, match="recurrent"):
-        triton_kernels.native_triton_torch.compile_program(
-            layer.program, triton_kernels.adjoint(layer.program), ("I", "s")
-        )
+        native_triton_torch.compile_program(layer.program, triton_kernels.adjoint(layer.program), ("I", "s"))

@@ -13,6 +13,7 @@ import triton_kernels
 
 from neuroode import Unsupported
 from neuroode.emit.triton_ops import expression
+from neuroode.nn import native_triton_torch
 from neuroode.program.types import Assign
 
 pytest.importorskip("triton", reason="triton cannot be imported here")
@@ -100,6 +101,33 @@ def test_kernels_compile_to_machine_code_of_a_device(name: str, dtype: str) -> N
 def test_every_op_compiles(dtype: str) -> None:
     _, kernel = triton_kernels.all_ops()
     assert triton_kernels.compiled(kernel, dtype).asm["cubin"]
+
+
+def scans_compile(form: str, size: int, dtype: str) -> None:
+    scan = native_triton_torch._scan_of(form, size)
+    chunk, lanes = triton_scan_launch().tile_of(scan, 4096)
+    for kernel in (scan.reduce, scan.carry, scan.scan):
+        found = triton_kernels.compiled(kernel, dtype, ADJOINT=True, CHUNK=chunk, LANES=lanes)
+        assert found.asm["cubin"]
+        assert found.metadata.shared <= 48 * 1024 * (2 if dtype == "fp64" else 1)  # several blocks on a processor
+
+
+def triton_scan_launch():
+    from neuroode.solvers.on_triton import triton_scan
+
+    return triton_scan
+
+
+@pytest.mark.parametrize(("form", "size", "dtype"), [("diagonal", 1, "fp32"), ("complex", 1, "fp64")])
+def test_scans_compile(form: str, size: int, dtype: str) -> None:
+    scans_compile(form, size, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "fp64"])
+@pytest.mark.parametrize(("form", "size"), [("diagonal", 1), ("complex", 1), ("dense", 2), ("dense", 3), ("dense", 4)])
+def test_every_scan_compiles(form: str, size: int, dtype: str) -> None:
+    scans_compile(form, size, dtype)
 
 
 @pytest.mark.slow
