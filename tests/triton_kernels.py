@@ -63,6 +63,7 @@ def assigns_of_all_ops() -> list[Assign]:
     rows += [Assign(f"%power{k}", "ipow", ("x.a",), k) for k in (-3, 2, 7)]
     rows += [Assign(f"%phi{k}", "phi", ("x.a",), k) for k in (1, 2, 4)]
     rows += [Assign(f"%{op}{k}", op, ("x.a", "x.b"), k) for op in ("cphi_re", "cphi_im") for k in (1, 3)]
+    rows += [Assign(f"%pair{part}", "pair", ("x.a", "x.b"), (0, part)) for part in "CST"]
     rows += [Assign("%third", "const", (), 1 / 3), Assign("%nan", "const", (), float("nan"))]
     return [*rows, *(Assign(f"%{op}", op, ("x.a", "x.b", "%third")) for op in ("where", "reset"))]
 

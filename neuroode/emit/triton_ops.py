@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import cast
 
 from neuroode._errors import Unsupported
 from neuroode.emit.c_ops import Names
@@ -23,8 +24,6 @@ OWN = {
     "exp", "expm1", "log1p", "sqrt", "tanh", "sinh", "cosh", "sigmoid", "softplus", "sign", "round", "tan", "min",
     "max", "pow", "atan2",
 }  # fmt: skip
-#: numeric procedures with a loop of their own, which no block of lanes can take each at its own pace
-REFUSED = {"pair", "edd", "expm", "operator"}
 
 
 def literal(value: object) -> str:
@@ -64,6 +63,9 @@ def expression(a: Assign, args: list[str]) -> str:
             return f"real_phi({a.value}, {args[0]})"
         case "cphi_re" | "cphi_im":
             return f"real_{a.op}({a.value}, {args[0]}, {args[1]})"
+        case "pair" if cast("tuple[int, str]", a.value)[0] == 0:
+            part = cast("tuple[int, str]", a.value)[1]  # C, S or T: exp is its own derivative in m
+            return f"real_pair_{part.lower()}({args[0]}, {args[1]})"
     why = f"the Triton target has no op '{a.op}' inside a step"
     raise Unsupported(
         why, hint='schedule="eager" runs it on any device; so does a step whose coefficients are constant'

@@ -240,3 +240,52 @@ def real_cphi_re(K: tl.constexpr, x, y):
 def real_cphi_im(K: tl.constexpr, x, y):
     _re, im = complex_phi(K, x, y)
     return im
+
+
+@triton.jit
+def pair_series(d):
+    """sinh(sqrt d)/sqrt d and its derivative for |d| < 1, any sign: sum d^n/(2n+1)!."""
+    value = d * 0.0
+    slope = d * 0.0
+    for i in tl.static_range(0, 14):
+        slope = (slope * d + value) / ((28 - 2 * i) * (29 - 2 * i))
+        value = value * d / ((28 - 2 * i) * (29 - 2 * i)) + 1.0
+    return value, slope
+
+
+@triton.jit
+def real_pair(m, d):
+    """exp(m + j) = C + S j with j^2 = d, of any sign, and T = dS/dd, in float64."""
+    m = m.to(tl.float64)
+    d = d.to(tl.float64)
+    near = tl.abs(d) < 1.0
+    far = tl.where(near, d * 0.0 + 1.0, d)
+    w = tl.sqrt(tl.abs(far))
+    size = tl.exp(m)
+    up = tl.exp(tl.where(far > 0.0, m + w, m))
+    down = tl.exp(tl.where(far > 0.0, m - w, m))
+    c = tl.where(far > 0.0, 0.5 * (up + down), size * tl.cos(w))
+    s = tl.where(far > 0.0, 0.5 * (up - down), size * tl.sin(w)) / w
+    inner = tl.where(near, d, d * 0.0)
+    series, slope = pair_series(inner)
+    t = tl.where(near, size * slope, (c - s) / (2.0 * far))
+    c = tl.where(near, size * (series + 2.0 * inner * slope), c)
+    return c, tl.where(near, size * series, s), t
+
+
+@triton.jit
+def real_pair_c(m, d):
+    c, _s, _t = real_pair(m, d)
+    return c.to(m.dtype)
+
+
+@triton.jit
+def real_pair_s(m, d):
+    _c, s, _t = real_pair(m, d)
+    return s.to(m.dtype)
+
+
+@triton.jit
+def real_pair_t(m, d):
+    _c, _s, t = real_pair(m, d)
+    return t.to(m.dtype)

@@ -80,7 +80,7 @@ def test_an_emitted_file_sees_what_is_wrong_and_what_is_missing(tmp_path: Path) 
 @pytest.mark.parametrize("op", ["pair", "edd", "expm", "operator"])
 def test_ops_that_no_kernel_computes_are_refused_by_name(op: str) -> None:
     with pytest.raises(Unsupported, match=f"no op '{op}'"):
-        expression(Assign("%0", op, ("%1",), None), ["t1"])
+        expression(Assign("%0", op, ("%1", "%2"), (1, "C")), ["t1", "t2"])
 
 
 @pytest.fixture(autouse=True)
