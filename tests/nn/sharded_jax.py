@@ -77,4 +77,8 @@ placed = jax.device_put(jnp.ones((64, 4, 3)), NamedSharding(over_time, Partition
 layers_agree(over_time, 19)
 out, _ = no.load("li").jax(3, key=jax.random.key(0), schedule="scan", mesh=over_time)(placed[:, :, :3])
 assert {s.data.shape for s in out.addressable_shards} == {(8, 4, 3)}
+theta, drive = no.load("qif", compat="theta"), 1.2 * jax.random.normal(jax.random.key(1), (37, 2, 3)) + 0.3
+rows = [theta.jax(3, key=jax.random.key(0), schedule="scan", mesh=m)(drive)[0] for m in (over_time, None)]
+assert rows[0].sum() > 5
+assert (rows[0] == rows[1]).all()
 print(len(devices), "devices")
