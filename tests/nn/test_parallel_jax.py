@@ -42,19 +42,6 @@ def test_a_scan_equals_the_interpreter(name: str) -> None:
     assert_same(by_jax(layer, x), by_interpreter(torch_layer, x), values=1e-12, grads=1e-11)
 
 
-def test_spikes_of_the_theta_neuron_lie_inside_the_scan() -> None:
-    """Moebius maps on the projective line: the spikes of torch's loop bit for bit, gradients of the interpreter."""
-    theta = no.load("qif", compat="theta")
-    one = theta.torch(4, dtype=torch.float64, schedule="sequential", surrogate="atan")
-    one.set(a=torch.linspace(0.3, 1.5, 4, dtype=torch.float64))
-    layer = with_numbers_of(one, theta.jax(4, key=KEY, dtype="float64", schedule="scan", surrogate="atan"))
-    x = {"I": 1.2 * torch.randn(120, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.3}
-    found, wanted = by_jax(layer, x), by_layer(one, x)
-    assert (found.outputs["s"] == wanted.outputs["s"]).all()
-    assert wanted.outputs["s"].mean() > 0.1
-    assert_same(found, by_interpreter(one, x), 1e-11, 1e-10)
-
-
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_does_not_compose_is_refused(name: str) -> None:
     with pytest.raises(Unsupported, match="composes over time, so there is nothing to scan"):
