@@ -23,6 +23,7 @@ class Neurons(Arrays):
 
     def __init__(self, draft: Draft) -> None:
         self.d, self.rng = draft, draft.rng
+        self.apart = Random(str(draft.rng.getstate()))  # what it decides moves no other draw
         self.past: list[str] = []  # reads of the steps before, of size one
         self.early: list[str] = []  # what the flows may read at [t]
         self.real: list[str] = []  # real flow states
@@ -90,7 +91,8 @@ class Neurons(Arrays):
         kinds = ["leaky", "chain", "coupled", "spiral", "second", "nonlinear", "switched", "conditional", "branches"]
         kinds += ["potential"]
         alone = ("second", "switched", "branches", "potential")
-        return [(k, 1 if k in alone else r.choice([1, 2, 2, 3])) for k in r.sample(kinds, r.choice([1, 1, 2]))]
+        found = [(k, 1 if k in alone else r.choice([1, 2, 2, 3])) for k in r.sample(kinds, r.choice([1, 1, 2]))]
+        return [("quadratic" if k == "leaky" and self.apart.random() < 0.4 else k, n) for k, n in found]
 
     def remember(self, flows: list[tuple[str, list[str]]], maps: list[str]) -> None:
         """Reads of the past are possible from anywhere, so they come first."""
@@ -207,6 +209,17 @@ class Neurons(Arrays):
             own = inputs if not at else []
             inside = f"{self.drive(own)} + {d.defined(d.terms.bounded([*running, *self.currents()], 2))}"
             self.leak(n, inside, own)
+
+    def quadratic(self, names: list[str], inputs: list[str]) -> None:
+        """Riccati flows that stay near a fixed point."""
+        d = self.d
+        for n in names:
+            own = inputs if n == names[0] else []
+            bend = self.apart.choice(["0.05", "-0.05", f"0.06*{self.factor()}"])
+            rate = f"(-{n} + {bend}*{n}^2 + {self.drive(own)})/{d.time_constant()}"
+            d.equations.append(f"d{n}/dt = {rate}{self.pushes(own)}")
+            self.real.append(n)
+            self.start(n)
 
     def switched(self, names: list[str], inputs: list[str]) -> None:
         """Linear in the state with a rate that an input or the past sets anew in each step."""

@@ -266,6 +266,8 @@ class Reference(Expressions):
 
     def by_exact(self, x: dict[Key, Tensor], keys: list[Key], held: bool = False) -> dict[Key, Tensor]:
         """x' = A x + u + (w - u) s, s' = 1/h, as one exponential."""
+        if len(keys) == 1 and not held and (bend := self.bend(x, keys[0])).abs().max() > 1e-9:
+            return {keys[0]: self.by_riccati(x, keys[0], bend)}
         A, u, w, start = self.driven(x, keys)
         w = u if held else w
         n, h = len(keys), self.seconds
@@ -275,6 +277,22 @@ class Reference(Expressions):
         E = torch.linalg.matrix_exp(torch.cat([top, ramp], -2))
         end = (E[..., :n, :n] @ start[..., None])[..., 0] + E[..., :n, n + 1]
         return {k: end[..., j].to(x[k].dtype) for j, k in enumerate(keys)}
+
+    def bend(self, x: dict[Key, Tensor], key: Key) -> Tensor:
+        """A of x' = A x^2 + B x + C, by probing; 0 for complex states."""
+        if x[key].is_complex():
+            return torch.zeros(())
+        at = [self.rates(x | {key: torch.full_like(x[key], v)}, [key])[key] for v in (-1.0, 0.0, 1.0)]
+        return (at[0] + at[2]) / 2 - at[1]
+
+    def by_riccati(self, x: dict[Key, Tensor], key: Key, A: Tensor) -> Tensor:
+        """x = y/z with y' = B/2 y + C z, z' = -A y - B/2 z, as one exponential."""
+        C, up = (self.rates(x | {key: torch.full_like(x[key], v)}, [key])[key] for v in (0.0, 1.0))
+        B = up - C - A
+        rows = [torch.stack([B / 2, C], -1), torch.stack([-A, -B / 2], -1)]
+        E = torch.linalg.matrix_exp(torch.stack(rows, -2) * self.seconds)
+        y, z = (E[..., i, 0] * x[key] + E[..., i, 1] for i in (0, 1))
+        return y / z
 
     def by_bilinear(self, x: dict[Key, Tensor], keys: list[Key]) -> dict[Key, Tensor]:
         A, u, w, start = self.driven(x, keys)
