@@ -37,7 +37,7 @@ def refuse_later(options: Mapping[str, Any]) -> None:
 
 
 def with_axes(spec: NeuronSpec, sizes: Mapping[str, int]) -> NeuronSpec:
-    """The declaration with other sizes of its axes.
+    """The declaration with other sizes of its axes; the size of a whole-sequence axis is the horizon.
 
     Raises:
         RunError: no such axis, one that runs over another, or a size that is no whole number of at least 1.
@@ -48,14 +48,18 @@ def with_axes(spec: NeuronSpec, sizes: Mapping[str, int]) -> NeuronSpec:
         found = declared.get(name)
         if found is None:
             raise RunError(f"'{name}' is not an axis of '{spec.name}'", hint=f"axes: {', '.join(declared) or 'none'}")
-        if isinstance(found.size, str):
+        if isinstance(found.size, str) and found.size != "time":
             raise RunError(f"axis '{name}' runs over '{found.size}' and has its size")
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise RunError(f"axes={{'{name}': {n!r}}} is not a whole number of at least 1")
     if not sizes:
         return spec
-    axes = tuple(replace(a, size=sizes.get(a.name, a.size)) for a in spec.axes)
-    return build(to_tree(replace(spec, axes=axes)), spec.source)
+    over_time = {sizes[a.name] for a in spec.axes if a.size == "time" and a.name in sizes}
+    if len(over_time) > 1:
+        raise RunError(f"axes over the whole sequence have one length, found {sorted(over_time)}")
+    axes = tuple(replace(a, size=a.size if a.size == "time" else sizes.get(a.name, a.size)) for a in spec.axes)
+    spec = replace(spec, axes=axes, horizon=max(over_time, default=spec.horizon))
+    return build(to_tree(spec), spec.source)
 
 
 def changed_spec(spec: NeuronSpec, init: Mapping[str, Any], reset_gradient: str | None, surrogate: Any) -> NeuronSpec:

@@ -149,6 +149,17 @@ def test_the_plan_says_it() -> None:
     assert "not causal" in rows["sum_tau",].reason
 
 
+def test_the_length_of_the_axis_is_chosen_where_a_layer_is_built() -> None:
+    neuron = no.load("psn")
+    assert neuron.torch(3, axes={"tau": 50}).W.shape == (50, 50)
+    assert neuron.with_axes({"tau": 5}).simulate(np.ones((5, 1, 2)))["h"].shape == (5, 1, 2)
+    with pytest.raises(no.RunError, match="is not a whole number of at least 1"):
+        neuron.torch(3, axes={"tau": 0})
+    two = neuron.replace(axes={"tau": "time"}).add(axes={"rho": "time"}, equations="g = sum_rho(x[rho])", outputs="g*s")
+    with pytest.raises(no.RunError, match=r"axes over the whole sequence have one length, found \[3, 4\]"):
+        two.torch(3, axes={"tau": 3, "rho": 4})
+
+
 def test_calls_stand_alone_and_end_at_the_horizon() -> None:
     layer = rich().torch((3, 2), dtype=F64)
     x, y = drive()
