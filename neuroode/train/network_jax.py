@@ -13,7 +13,7 @@ import numpy as np
 
 from neuroode._errors import Unsupported
 from neuroode.train.options import Settings
-from neuroode.train.shape import check, spiking
+from neuroode.train.shape import check, feeds_back
 
 ACTIVE = 0.3  # of spikes: one in eleven
 LARGEST_POWER = 30
@@ -75,7 +75,7 @@ class Network(eqx.Module):
 def build(neuron: Any, leaky: Any, channels: int, outputs: int, settings: Settings, key: Any) -> Network:
     """A network with drawn weights; the input's scale is not set yet."""
     check(neuron.spec)
-    recurrent = spiking(neuron.spec) if settings.recurrent is None else settings.recurrent
+    recurrent = feeds_back(neuron.spec) if settings.recurrent is None else settings.recurrent
     keys, size = jax.random.split(key, 5), settings.size
     options: dict[str, Any] = {"init": dict(settings.init), "recurrent": recurrent, "dt": settings.dt}
     hidden = _layer(neuron, keys[0], size=size, reset_gradient=settings.reset_gradient, **options)

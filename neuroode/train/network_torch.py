@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuroode.train.linear_torch import Linear
 from neuroode.train.options import Settings
-from neuroode.train.shape import check, spiking
+from neuroode.train.shape import check, feeds_back
 
 ACTIVE = 0.3  # of spikes: one in eleven
 LARGEST_POWER = 30
@@ -27,7 +27,7 @@ class Network(nn.Module):
     def __init__(self, neuron: Any, leaky: Any, channels: int, classes: int, settings: Settings) -> None:
         super().__init__()
         check(neuron.spec)
-        self.recurrent = spiking(neuron.spec) if settings.recurrent is None else settings.recurrent
+        self.recurrent = feeds_back(neuron.spec) if settings.recurrent is None else settings.recurrent
         options: dict[str, Any] = {"size": settings.size, "init": dict(settings.init), "recurrent": self.recurrent}
         self.into = Linear(channels, settings.size, bias=settings.bias)
         options |= {"dt": settings.dt, "reset_gradient": settings.reset_gradient, "dtype": torch.float32}

@@ -33,7 +33,7 @@ class Settings:
             saturated on the first sequences.
         bias: of both linear maps.
         tau_out: initial time constants of the leaky readout, in steps.
-        recurrent: None: where the neuron spikes.
+        recurrent: None: where the neuron spikes and reads no whole sequence.
         dt: None: the model's own.
         reset_gradient: through or detached; None: the model's own.
         init: expressions that replace initial values of the neuron's parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from neuroode._errors import NeuroodeError, Unsupported
 from neuroode.expr.evaluate import evaluate
 from neuroode.expr.nodes import Expr, Num, Ref, names
 from neuroode.spec.types import NeuronSpec
+from neuroode.system.indices import time_axes
 from neuroode.train.results import Resonators
 
 Array = np.ndarray
@@ -34,6 +36,17 @@ def spiking(spec: NeuronSpec) -> bool:
     """Whether the output is an event, so 0 or 1."""
     events = {event.name for event in spec.events}
     return len(spec.outputs) == 1 and _name(spec.outputs[0][1]) in events
+
+
+def feeds_back(spec: NeuronSpec) -> bool:
+    """Whether recurrent weights are the default: where the neuron spikes, and does not read the sequence as a whole."""
+    return spiking(spec) and not time_axes(spec)
+
+
+def as_long_as(neuron: Any, steps: int) -> Any:
+    """The neuron with axes over the whole sequence as long as the task's sequences."""
+    axes = [a.name for a in neuron.spec.axes if a.size == "time"]
+    return neuron.with_axes(dict.fromkeys(axes, steps)) if axes else neuron
 
 
 def resonator(spec: NeuronSpec) -> bool:

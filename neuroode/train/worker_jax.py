@@ -9,6 +9,7 @@ from neuroode.train import tasks
 from neuroode.train.plan import Plan, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
+from neuroode.train.shape import as_long_as
 
 
 def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
@@ -27,6 +28,7 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
     except ModuleNotFoundError as error:
         raise RunError("training with jax needs jax, equinox and optax", hint="pip install 'neuroode[jax]'") from error
     neuron, settings = prepare(plan)
-    run = Run(tasks.load(plan.task, plan.data, seed), neuron, load("li"), settings, seed)
+    task = tasks.load(plan.task, plan.data, seed)
+    run = Run(task, as_long_as(neuron, task.steps), load("li"), settings, seed)
     with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
         return run.train(tell, plan.checkpoint(seed), plan.resume, tell.say)

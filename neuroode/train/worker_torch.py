@@ -12,6 +12,7 @@ from neuroode.train._extra import need
 from neuroode.train.plan import Plan, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
+from neuroode.train.shape import as_long_as
 
 PARALLEL_WORK = 2**21  # neuron steps of a batch: on a busy machine, threads that wait cost more than they give below it
 
@@ -34,7 +35,7 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
         _threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
         torch.random.fork_rng(devices=[]),
     ):
-        run = Run(task, neuron, load("li"), settings, seed)
+        run = Run(task, as_long_as(neuron, task.steps), load("li"), settings, seed)
         with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
             return run.train(tell, plan.checkpoint(seed), plan.resume, tell.say)
 

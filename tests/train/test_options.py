@@ -7,8 +7,9 @@ from importlib.resources import files
 import pytest
 from ruamel.yaml import YAML
 
+import neuroode as no
 from neuroode._errors import RunError
-from neuroode.train import Settings
+from neuroode.train import Settings, shape
 from neuroode.train.options import override, recommended
 from neuroode.train.tasks import LOADERS
 
@@ -58,3 +59,13 @@ def test_bad_values_are_refused(changes: dict[str, object], message: str) -> Non
     with pytest.raises(RunError) as caught:
         override(Settings(), changes)
     assert str(caught.value).startswith(message)
+
+
+def test_a_neuron_over_whole_sequences_is_as_long_as_the_task_and_feeds_nothing_back() -> None:
+    psn = no.load("psn")
+    assert shape.as_long_as(psn, 64).spec.horizon == 64
+    assert shape.as_long_as(psn, 64).torch(2).W.shape == (64, 64)
+    assert not shape.feeds_back(psn.spec)
+    alif = no.load("alif")
+    assert shape.as_long_as(alif, 64) is alif
+    assert shape.feeds_back(alif.spec)
