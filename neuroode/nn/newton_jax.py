@@ -15,6 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neuroode.program.monoid import LARGEST
+from neuroode.program.partition import Stage
+
 Array = jax.Array
 Row = tuple[Array, ...]
 Rows = dict[str, Array]
@@ -47,6 +50,20 @@ class Problem:
     solve: Callable[[Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array]]
     loop: Callable[[], tuple[Row, Rows]]
     masked: Callable[[Array], Array]
+
+
+def name_of(stage: Stage) -> str:
+    """Its states; a complex one once."""
+    return ", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots))
+
+
+def too_large(stage: Stage) -> bool:
+    """Whether no scan is written for so many states: it runs step by step, and a RuntimeWarning says so."""
+    if stage.size <= LARGEST:
+        return False
+    what = f"newton is written for up to {LARGEST} states, not {stage.size} ({name_of(stage)})"
+    warnings.warn(f"{what}: they run step by step instead", RuntimeWarning, stacklevel=2)
+    return True
 
 
 def newton(problem: Problem) -> tuple[Row, Rows, Array]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from neuroode._errors import Unsupported
 from neuroode.nn import eager_jax, scans_jax
-from neuroode.nn.newton_jax import Problem, newton
+from neuroode.nn.newton_jax import Problem, name_of, newton, too_large
 from neuroode.nn.scans_jax import WHOLE, Place
 from neuroode.program.collapse import Collapse
 from neuroode.program.partition import Parts, Stage, partition
@@ -146,7 +146,7 @@ class _Sweep:
         if stage.kind == "moebius":
             entries = self._entries(stage.matrix, self._known)
             return (self._masked(scans_jax.moebius(entries, start[0], self.shape, self.place)),), {}
-        if self.schedule == "newton":
+        if self.schedule == "newton" and not too_large(stage):
             return self._by_newton(stage, start)
         return self._loop(stage, start)
 
@@ -159,7 +159,7 @@ class _Sweep:
         known = self._known
         slots = [f"c.{s}" for s in stage.slots]
         problem = Problem(
-            name=", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots)),
+            name=name_of(stage),
             start=start, shape=self.shape, events=[f"e.{e}" for e in stage.events],
             step=lambda before: _apart(stage, jax.lax.stop_gradient(self._evaluate(stage.once, known, before))),
             slopes=lambda before, bits: self._entries(

@@ -95,6 +95,22 @@ def test_a_moebius_scan_equals_the_loop() -> None:
     assert all(distance(f, w) <= 1e-9 for f, w in zip(*rows, strict=True))
 
 
+def test_more_states_than_a_scan_is_written_for() -> None:
+    """They run step by step, forward and in the adjoint; newton says so. A synapse before them is scanned."""
+    ring = "\n".join(f"v{i}[t] = 0.5*v{i}[t-1] + 0.4*tanh(v{(i + 1) % 5}[t-1]) + w*g[t]" for i in range(5))
+    declared = no.Neuron(
+        "ring", equations=f"g[t] = a*g[t-1] + I\n{ring}", outputs={"v": "v0 - 2*v3"},
+        parameters={"a": no.Parameter(0.7, per="neuron"), "w": no.Parameter(0.3)},
+    )  # fmt: skip
+    one = scatter(declared.torch(3, dt=1.0, dtype=torch.float64, schedule="eager"))
+    x = {"I": torch.randn((13, 2, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)}
+    scanned, iterated = (with_numbers_of(one, declared.jax(3, dt=1.0, key=KEY, schedule=s)) for s in ("scan", "newton"))
+    assert_same(by_jax(scanned, x), by_interpreter(one, x))
+    with pytest.warns(RuntimeWarning, match="newton is written for up to 4 states, not 5"):
+        out, _ = iterated(as_jax(x["I"]))
+    assert distance(out, scanned(as_jax(x["I"]))[0]) <= 1e-13
+
+
 def test_lengths_and_carries() -> None:
     """Padding of nan enters nothing, two calls are one, and the gradient reaches the carry."""
     torch_layer, layer = layers("two_inputs", "scan")
