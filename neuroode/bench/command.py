@@ -14,7 +14,8 @@ from neuroode.bench import memory, page
 from neuroode.bench.cases import CASES
 from neuroode.bench.table import tables
 
-PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "auto")
+PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "grid", "auto")
+USUAL = tuple(p for p in PARTS if p != "auto")  # without what takes longest
 
 
 def one_thread() -> None:
@@ -33,6 +34,8 @@ def sections(parts: tuple[str, ...], quick: bool) -> Iterator[str]:
         yield page.plain(ecg.TITLE, ecg.step_rows(rounds=3 if quick else 7))
     if "memory" in parts:
         yield page.peaks(memory.peaks(), memory.MEGABYTES)
+    if "grid" in parts:
+        yield from import_module("neuroode.bench.grid").sections(quick)
     if "auto" in parts:
         yield from import_module("neuroode.bench.auto_torch").sections(quick)
     if "start" in parts:
@@ -49,7 +52,7 @@ def run(wanted: Sequence[str], quick: bool, out: Path | None) -> None:
         raise RunError(f"unknown part {', '.join(sorted(unknown))}", hint=f"choose among {', '.join(PARTS)}")
     warnings.simplefilter("ignore")  # of the libraries
     found = []
-    for section in sections(tuple(wanted) or PARTS, quick):
+    for section in sections(tuple(wanted) or USUAL, quick):
         print(section, end="\n\n", flush=True)
         found.append(section)
     if out:

@@ -52,8 +52,14 @@ def samples(
     rounds: int,
     budget: float,
     clock: Callable[[], float] = time.process_time,
+    least: float | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, which are shuffled; `clock` gives seconds, CPU time by default."""
+    """Seconds of each candidate in each round, which are shuffled.
+
+    Args:
+        clock: gives seconds, CPU time by default.
+        least: seconds that a sample takes at least; None: `SAMPLE`.
+    """
     order = list(candidates)
     times: dict[str, list[float]] = {n: [] for n in candidates}
     for f in candidates.values():
@@ -64,18 +70,18 @@ def samples(
     for done in range(rounds):
         shuffle.shuffle(order)
         for name in order:
-            times[name].append(_seconds(candidates[name], clock))
+            times[name].append(_seconds(candidates[name], clock, SAMPLE if least is None else least))
         if done >= 2 and time.perf_counter() - start > budget:
             break
     gc.enable()
     return times
 
 
-def _seconds(f: Callable[[], object], clock: Callable[[], float]) -> float:
+def _seconds(f: Callable[[], object], clock: Callable[[], float], least: float) -> float:
     """Seconds a call; short calls are repeated, since a clock tick is not small against them."""
     f()
     start, calls = clock(), 0
-    while calls == 0 or clock() - start < SAMPLE:
+    while calls == 0 or clock() - start < least:
         f()
         calls += 1
     return (clock() - start) / calls

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
+from neuroode._errors import Unsupported
 from neuroode.program.partition import STEPWISE, Stage, partition
+from neuroode.program.schedule import plan
 from neuroode.program.types import Program
 
 #: schedules that "auto" chooses among; newton iterates an unknown number of times
@@ -47,9 +49,16 @@ def applicable(program: Program, *, kernel: bool, mixed: bool = False) -> tuple[
     loop = "sequential" if kernel else "eager"
     if mixed or program.operators:
         return (loop,)
-    stages = [s for s in partition(program, True).stages if s.slots and s.slots != ("step",)]
-    scan = bool(stages) and any(s.kind not in STEPWISE for s in stages)
-    return (loop, *(("scan",) if scan else ()), *(("fft",) if any(s.invariant for s in stages) else ()))
+    return (loop, *(s for s in ("scan", "fft") if not refusal(program, s)))
+
+
+def refusal(program: Program, schedule: str) -> str:
+    """Why a program does not take a schedule; empty if it does."""
+    try:
+        plan(program, schedule)
+    except Unsupported as error:
+        return str(error)
+    return ""
 
 
 def ranked(
