@@ -37,7 +37,7 @@ def program(name: str) -> Any:
         ("prf", True, ("sequential", "scan", "fft")),
         ("prf", False, ("eager", "scan", "fft")),
         ("sliding_psn", True, ("sequential", "scan")),
-        ("brf", True, ("sequential",)),
+        ("izhikevich", True, ("sequential",)),
     ],
 )
 def test_what_applies(name: str, kernel: bool, wanted: tuple[str, ...]) -> None:
