@@ -26,9 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--speed", action="store_true", help="the paper's experiment on speed instead; takes minutes")
-    parser.add_argument(
-        "--quick", action="store_true", help="with --speed: fewer lengths and rounds, at most 4 minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="with --speed: fewer lengths and rounds, a minute or two")
+    parser.add_argument("--device", metavar="NAME", default="cpu", help="with --speed: cuda for a GPU (default cpu)")
 
 
 def run(args: argparse.Namespace) -> int:

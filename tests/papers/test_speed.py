@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from neuroode._errors import Unsupported
-from neuroode.papers import claims, speed
+from neuroode.cli.main import main
+from neuroode.papers import claims, page, speed
 from neuroode.papers.speed import Candidate, Experiment, Ratio, Step
 
 Form = tuple[Callable, list[torch.Tensor]]
@@ -61,7 +66,6 @@ def _refused(steps: int, device: str) -> Step:
 
 def test_a_slow_candidate_stops_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuroode.bench.measure.SAMPLE", 1e-4)
-    monkeypatch.setattr(speed, "LONGEST", 0.0)
     rows = [
         Candidate("slow", _sleeper),
         Candidate("fast", lambda steps, device: lambda: None),
@@ -69,7 +73,7 @@ def test_a_slow_candidate_stops_and_the_page_says_so(monkeypatch: pytest.MonkeyP
     ]
     ratios = [Ratio("slow / fast", "slow", "fast", {8: 2.5}), Ratio("none / fast", "none", "fast", {})]
     experiment = Experiment("prf", "A title", "4 lanes", rows, ratios)
-    cells = list(speed.measure(experiment, (8, 16), rounds=3, budget=0.0))
+    cells = list(speed.measure(experiment, (8, 16), rounds=3, budget=0.0, longest=0.0))
     assert list(cells[0].rows) == ["slow", "fast"]
     assert cells[0].ratios["slow / fast"].ratio > 1
     assert not cells[1].rows
@@ -86,3 +90,36 @@ def test_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         speed.main(module.EXPERIMENT, argv=["--device", "cuda"])
     assert "--device is cuda, but torch finds no GPU" in capsys.readouterr().err
+
+
+def test_the_command_starts_a_fresh_process_for_each_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def run(words: list[str], check: bool) -> subprocess.CompletedProcess:
+        started.append(words[1:])
+        return subprocess.CompletedProcess(words, 3 if "prf" in words[2] else 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main(["claims", "--speed", "--quick", "--write"]) == 3
+    flags = ["--device", "cpu", "--quick", "--write"]
+    assert started == [["-m", f"neuroode.papers.{paper}.speed_torch", *flags] for paper in PAPERS]
+
+
+def test_the_experiment_writes_its_section(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The whole of --speed on two small lengths, into a copy of a page."""
+    target = tmp_path / "README.md"
+    target.write_text("<!-- speed -->\nold\n<!-- end of speed -->\n")
+    monkeypatch.setattr("neuroode.bench.measure.SAMPLE", 1e-4)
+    monkeypatch.setattr(speed, "QUICK", (8, 16))
+    monkeypatch.setattr(speed, "_one_core", lambda: None)
+    monkeypatch.setattr(speed, "read", lambda name: SimpleNamespace(page=target))
+    module = import_module("neuroode.papers.prf.speed_torch")
+    table = partial(module.spike_table, (0.5, 0.9), 500)
+    speed.main(module.EXPERIMENT, table, ["--quick", "--write"])
+    printed, progress = capsys.readouterr()
+    assert page.section(target.read_text(), "speed") == printed.strip()
+    assert progress.startswith("8 steps: sequential, x[t]")
+    assert "| 0.9 | 0 | 1,500 |" in printed
+    assert printed.count("\n| 16 |") == 2
