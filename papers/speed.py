@@ -157,9 +157,9 @@ def main(experiment: Experiment, extra: Callable[[], str] | None = None, argv: S
         _one_core()
     elif not import_module("torch").cuda.is_available():
         parser.error(f"--device is {given.device}, but torch finds no GPU")
-    limits = (QUICK, 3, 10.0, 0.5) if given.quick else (LENGTHS, 11, 40.0, LONGEST)
+    lengths, rounds, budget, longest = (QUICK, 3, 10.0, 0.5) if given.quick else (LENGTHS, 11, 40.0, LONGEST)
     cells = []
-    for cell in measure(experiment, *limits, device=given.device):
+    for cell in measure(experiment, lengths, rounds, budget, longest, given.device):
         print(f"{cell.steps:,} steps: " + ", ".join(f"{n} {_time(cell, n)} ms" for n in cell.rows), file=sys.stderr)
         cells.append(cell)
     flags = " --quick" * given.quick + f" --device {given.device}" * (given.device != "cpu")
