@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 FIND_LINKS := $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export UV_FIND_LINKS ?= $(FIND_LINKS)
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow bench bench-gpu lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ test-slow: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/neuroode bench $(if $(QUICK),--quick,--out docs/benchmarks.md)
+
+# checks every Triton kernel, then times; needs a CUDA device, and a torch that is built for it
+bench-gpu: $(STAMP)
+	$(BIN)/python -m neuroode.bench.gpu_torch $(if $(QUICK),--quick,--out docs/benchmarks.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from pathlib import Path
 from neuroode.bench.measure import Row
 from neuroode.bench.table import Table
 
+ON_A_GPU = "## On a GPU"  # a section that gpu_torch writes and that stays when the page is written anew
 METHOD = """\
 How it is measured: one process on one core, one thread, CPU time of the process. Candidates take turns in shuffled
 rounds; each sample follows a call that does not count. `ratio` is the median over rounds of the time over that of
@@ -82,6 +83,25 @@ def peaks(rows: Iterable[tuple[str, float | None]], megabytes: int) -> str:
     head = f"## Peak memory of a LIF step\n\nBeyond input and cotangent, in arrays of the input's {megabytes} MiB.\n\n"
     body = [f"| {name} | {'does not run' if peak is None else f'{peak:.1f}'} |" for name, peak in rows]
     return head + "\n".join(["| candidate | arrays |", "|---|---|", *body])
+
+
+def section(title: str, target: Path) -> str:
+    """The text of that title in a page; empty if there is none."""
+    return _around(title, target)[1]
+
+
+def put_section(title: str, text: str, target: Path) -> None:
+    """Replace the section of that title in a page, or add it at the end."""
+    before, _, behind = _around(title, target)
+    write("\n\n\n".join(p for p in (before, text.strip(), behind) if p) + "\n", target)
+
+
+def _around(title: str, target: Path) -> tuple[str, str, str]:
+    """What stands before a section, the section, what stands behind it."""
+    page = target.read_text(encoding="utf-8") if target.exists() else "# Benchmarks\n"
+    before, found, rest = page.partition(f"{title}\n")
+    own, more, behind = rest.partition("\n## ") if found else ("", "", "")
+    return before.rstrip(), f"{found}{own}".strip(), f"## {behind.strip()}" if more else ""
 
 
 def write(text: str, target: Path) -> None:
