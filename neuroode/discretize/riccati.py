@@ -1,8 +1,8 @@
 """The exact step of a Riccati flow dv/dt = A v^2 + B v + C whose coefficients stand still within the step.
 
 One Moebius map, v(dt) = ((c + s B/2) v + s C)/(c - s (A v + B/2)): with j^2 = d = dt^2 (B^2/4 - A C), c + (s/dt) j is
-e^j, so c and s are entire in d: cosh and sinh for d > 0, cos and sin for d < 0, 1 and dt at d = 0. Both are taken times
-e^-sqrt(d) for d > 0, which the quotient does not see and which keeps them finite.
+e^j, so c and s are entire in d: cosh and sinh for d > 0, cos and sin for d < 0, 1 and dt at d = 0. Both are divided by
+e^(sqrt(d) - 1) for d > 1, which the quotient does not see and which keeps them finite (program/swing.py).
 
 v reaches infinity within the step where the denominator changes its sign, once at most while -d < pi^2 (half a turn of
 the projective line). A flow that no finite reset stops passes on from the other end, as the theta neuron does; one that
@@ -85,11 +85,10 @@ class _Step:
     def stages(self) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
         x, A, B, C = self.flow.x, self.flow.A, self.flow.B, self.flow.C
         d, c, s, low = (self._named(n) for n in ("d", "c", "s", "low"))
-        size = -fn.detach(sp.sqrt(fn.maximum(d, 0)))
         rows = [
             (d, self.dt**2 * self.flow.discriminant),
-            (c, fn.pair(0, 0, size, d)),
-            (s, self.dt * fn.pair(0, 1, size, d)),
+            (c, fn.swing(0, d)),
+            (s, self.dt * fn.swing(1, d)),
             (low, c - s * (A * x + B / 2)),
         ]
         if self.passes:

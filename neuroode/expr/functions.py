@@ -30,6 +30,12 @@ class pair(sp.Function):
     nargs = 4
 
 
+class swing(sp.Function):
+    """swing(0, d) = cosh(sqrt d), swing(1, d) = sinh(sqrt d)/sqrt d; both over e^(sqrt d - 1) for d > 1."""
+
+    nargs = 2
+
+
 class expm(sp.Function):
     """expm(n, i, j, *entries): entry i, j of the exponential of the n x n matrix given row by row."""
 

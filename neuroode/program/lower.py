@@ -9,7 +9,7 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.expr import functions as fn
-from neuroode.program import complex_functions
+from neuroode.program import complex_functions, swing
 from neuroode.program.builder import Builder
 
 
@@ -218,7 +218,7 @@ class Lowering:
         special = {
             sp.exp: self._exp, sp.re: self._re, sp.im: self._im, sp.conjugate: self._conjugate, sp.Abs: self._abs,
             sp.arg: self._arg, fn.phi: self._phi, fn.gate: self._gate, fn.pick: self._pick, fn.detach: self._detach,
-            fn.expm: self._expm, fn.pair: self._pair,
+            fn.expm: self._expm, fn.pair: self._pair, fn.swing: self._swing,
         }  # fmt: skip
         if kind in special:
             return special[kind](e)
@@ -290,6 +290,9 @@ class Lowering:
     def _pair(self, e: sp.Expr) -> Value:
         m, d = (self.real(a) for a in e.args[2:])
         return Value(self.builder.emit("pair", m, d, value=(int(e.args[0]), "CS"[int(e.args[1])])))
+
+    def _swing(self, e: sp.Expr) -> Value:
+        return Value(swing.swing(self.builder, self.real(e.args[1]))[int(e.args[0])])
 
     def _expm(self, e: sp.Expr) -> Value:
         n, i, j = (int(a) for a in e.args[:3])

@@ -80,6 +80,7 @@ def test_values_of_the_fact_sheet() -> None:
 DEGENERATE = {
     "A to 0": [(10.0**-k, -0.1, 0.05, 0.7) for k in range(3, 100, 11)] + [(0, -0.1, 0.05, 0.7), (0, 0, 0.05, 0.7)],
     "D to 0": [(1, -0.5, 0.0625 + s * 10.0**-k, 0.1) for k in range(2, 18) for s in (-1, 1)] + [(1, -0.5, 0.0625, 0.1)],
+    "turns": [(1, 0.3, w * w, -1 / np.tan(0.01 + w % np.pi) * w) for w in (0.9, 1.1, 1.5, 1.65, 3.1, 3.2, 4.8, 9.5)],
     "C = 0": [(0.25, -0.125, 0, 0.3), (-0.25, -0.125, 0, 0.3), (0.25, 0, 0, 0.3)],
     "stiff": [(1, -1e3, 0, 0.5), (1, -1e3, 1, 600), (-1e3, 0, 1e3, -0.5), (1e-12, -1e4, 1, 1)],
 }  # fmt: skip
@@ -107,8 +108,13 @@ def test_without_a_square_it_is_the_exact_leaky_step() -> None:
     assert abs(step(np.array([(1e-12, -1 / tau, 0.0, 0.4)]), 1.0)[0] - wanted) < 1e-12
 
 
-@pytest.mark.parametrize("row", [(0.3, -0.2, 0.4, 0.5), (1.0, -0.5, 0.0625, 0.1), (0.3, -0.9, 0.1, 0.5),
-                                 (0.0, -0.2, 0.4, 0.5), (0.0, 0.0, 0.4, 0.5), (-0.5, 0.1, 0.3, 0.2)])  # fmt: skip
+ROWS = [
+    (0.3, -0.2, 0.4, 0.5), (1.0, -0.5, 0.0625, 0.1), (0.3, -0.9, 0.1, 0.5), (0.0, -0.2, 0.4, 0.5), (0.0, 0.0, 0.4, 0.5),
+    (-0.5, 0.1, 0.3, 0.2), (0.2, -3.0, 0.1, 0.5), (1.5, 0.1, 2.0, -2.5), (1.0, 0.0, 30.0, -2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
 def test_gradients_in_many_digits(row: tuple[float, ...]) -> None:
     """Both sides of and at D = 0 and A = 0, in the coefficients and in the state."""
     program = FLOW.program(dt=1.0)

@@ -248,3 +248,13 @@ def test_single_precision_over_long_sequences(name: str, steps: int) -> None:
         if "[t-" not in k:  # spikes at a tie may differ
             errors = [float((found[k] - value).abs().max() / value.abs().max()) for found in (loop, scan)]
             assert errors[1] <= max(3 * errors[0], 2e-6), (k, errors)
+
+
+def test_a_jacobian_that_reads_derivatives_of_an_exponential() -> None:
+    """A 2 x 2 block whose matrix reads a state that reads the block: d/dq of its closed form, as text."""
+    text = "dv/dt = -v - (1 + 0.2*q[t-1])*w + I\n  dw/dt = v - 0.5*w\n  q[t] = 0.5*q[t-1] + tanh(v)"
+    layer = made(f"equations: |\n  {text}\noutputs: v\n").torch(3, dtype=F64)
+    layer.schedule = "scan"
+    x = {"I": torch.randn(20, 2, 3, dtype=F64, generator=torch.Generator().manual_seed(0))}
+    assert any(a.op == "pair" and a.value[1] == "T" for s in partition(layer.program).stages for a in s.jacobian.body)
+    assert_same(by_layer(layer, x), by_interpreter(layer, x), values=1e-12, grads=1e-11)
