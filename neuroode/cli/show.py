@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from neuroode._errors import NeuroodeError
+from neuroode._errors import NeuroodeError, RunError
 from neuroode.cli.model import load, model_arguments
 from neuroode.cli.table import table
 
 if TYPE_CHECKING:
     from neuroode.neuron import Neuron
+    from neuroode.program.cost import Choice
     from neuroode.spec.types import NeuronSpec
 
 HELP = "show a model: equations, parameters, timing of a step, facts, discretization"
@@ -23,6 +26,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     parser.add_argument("--dt", type=float, help="length of a step; default: the model's")
     parser.add_argument("--plan", action="store_true", help="also how each part of the step is scheduled, and why")
+    parser.add_argument("--steps", type=int, default=1024, help="of the predicted times; default: %(default)s")
+    parser.add_argument(
+        "--lanes", type=int, default=64, help="samples times neurons of the predicted times; default: %(default)s"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -89,12 +96,42 @@ def _stages(neuron: Neuron, args: argparse.Namespace) -> Iterator[tuple[str, Any
     steps.append(("discretization", lambda: neuron.discretize(dt=args.dt)))
     if args.plan:
         steps.append(("plan", lambda: neuron.program(dt=args.dt).plan))
+        steps.append(("predicted", lambda: _predicted(neuron, args)))
     for title, step in steps:
         try:
             yield title, step()
         except NeuroodeError as error:
             yield title, error
             return
+
+
+def _predicted(neuron: Neuron, args: argparse.Namespace) -> Predicted:
+    """What `auto` of a torch layer thinks of each schedule on this machine."""
+    from neuroode.nn.costs import chosen
+
+    for name in ("steps", "lanes"):
+        if getattr(args, name) < 1:
+            raise RunError(f"--{name} is {getattr(args, name)}, expected a whole number of at least 1")
+    return Predicted(args.steps, args.lanes, chosen(neuron.program(dt=args.dt), args.steps, args.lanes))
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Schedules of a training step (forward, backward, one core), the fastest first."""
+
+    steps: int
+    lanes: int
+    choices: tuple[Choice, ...]
+
+    def __str__(self) -> str:
+        rows = [
+            f"{c.schedule} {c.milliseconds:.3g} ms" if isfinite(c.milliseconds) else c.schedule for c in self.choices
+        ]
+        return f"{self.steps:,} steps, {self.lanes:,} lanes, forward and backward on one core: {', '.join(rows)}"
+
+    def to_json(self) -> dict[str, Any]:
+        times = {c.schedule: c.milliseconds if isfinite(c.milliseconds) else None for c in self.choices}
+        return {"steps": self.steps, "lanes": self.lanes, "milliseconds": times}
 
 
 def _data(neuron: Neuron, args: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +46,7 @@ def path() -> Path:
     return cache_dir() / f"costs-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]}.json"
 
 
-def save(found: dict[str, Constants]) -> Path:
+def save(found: Mapping[str, Constants]) -> Path:
     """Write measured constants, whole or not at all.
 
     Raises:

@@ -88,8 +88,9 @@ def is_complex(b: Builder, matrix: Matrix, given: Program) -> bool:
 def _turns(given: Program, seed: int) -> bool:
     """Whether the entries at one random point are those of a complex number; not if they are no finite numbers."""
     random = np.random.default_rng(seed)
-    parameters = {p.name: random.uniform(0.2, 0.9) for p in given.parameters} | {"dt": random.uniform(0.1, 0.4)}
-    inputs = {f"x.{n}": random.normal() for n in given.inputs}
+    parameters = {p.name: np.asarray(random.uniform(0.2, 0.9)) for p in given.parameters}
+    parameters["dt"] = np.asarray(random.uniform(0.1, 0.4))
+    inputs = {f"x.{n}": np.asarray(random.normal()) for n in given.inputs}
     now = evaluate(given.body, prologue(given, parameters) | inputs, given)
     (a, minus, plus, d) = (float(now[v]) for _, v in given.outputs)
     scale = max(abs(a), abs(plus))

@@ -115,8 +115,8 @@ class _Tracked:
             left, right, below = self._times(y.below, x.b), y.above, y.below
         else:
             return None
-        above = [self.b.emit(op, p, q) for p, q in zip(left, right, strict=True)]
-        return Form(*above, *below)
+        first, second = (self.b.emit(op, p, q) for p, q in zip(left, right, strict=True))
+        return Form(first, second, *below)
 
     def _mul(self, x: Form, y: Form) -> Form | None:
         if not self._constant(y):
@@ -125,7 +125,8 @@ class _Tracked:
 
     def _div(self, x: Form, y: Form) -> Form | None:
         if self._constant(y):
-            return Form(*(self.b.emit("div", n, y.b) for n in x.above), *x.below)
+            first, second = (self.b.emit("div", n, y.b) for n in x.above)
+            return Form(first, second, *x.below)
         if self._constant(x):
             return Form(*self._times(y.below, x.b), *y.above)
         return Form(*x.above, *y.above) if x.below == y.below else None

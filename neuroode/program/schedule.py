@@ -11,7 +11,9 @@ from neuroode.program.types import Plan, PlanRow, Program
 SCHEDULES = ("auto", "eager", "sequential", "scan", "fft", "newton")
 #: those that run over the whole sequence, stage by stage
 PARALLEL = ("scan", "fft", "newton")
-WHOLE = "one fused loop over all states; measured on CPUs: faster than any scan (docs/benchmarks.md)"
+WHOLE = (
+    "chosen at each call by predicted time for its steps and lanes: one fused loop over all states, or the parts above"
+)
 
 
 def plan(program: Program, schedule: str = "auto") -> Plan:
@@ -115,9 +117,10 @@ def _cost(stage: Stage) -> str:
 def _together(parts: Parts, schedule: str) -> tuple[PlanRow, ...]:
     if schedule in PARALLEL:
         return ()
+    if not parts.stages:
+        return ()
     if schedule == "auto":
-        where = "on a CPU with a compiler " if parts.stages else ""
-        return (PlanRow("whole", (), "sequential", where + WHOLE, ""),) if parts.stages else ()
+        return (PlanRow("whole", (), "auto", WHOLE, ""),)
     return (PlanRow("whole", (), schedule, "as asked for", ""),)
 
 

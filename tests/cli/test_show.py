@@ -22,7 +22,7 @@ def test_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith(f"{name}: ")
     titles = [line for line in text.splitlines() if line and not line.startswith(" ")][1:]
     shown = [t for t in titles if t not in ("events", "parameters", "checks")]
-    assert shown == ["equations", "timing of one step", "analysis", "discretization", "plan"]
+    assert shown == ["equations", "timing of one step", "analysis", "discretization", "plan", "predicted"]
 
 
 def test_json_is_the_same_in_data(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,3 +54,13 @@ def test_what_is_not_compiled_yet_is_shown_and_says_why(tmp_path: Path, capsys: 
     text = printed(capsys, str(file))
     assert "D^alpha v = -v + I" in text
     assert "carry in" in text
+
+
+def test_predicted_times_of_the_schedules(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "drf", "--plan", "--steps", "4096", "--lanes", "7")
+    assert "4,096 steps, 7 lanes, forward and backward on one core: " in text
+    data = json.loads(printed(capsys, "prf", "--plan", "--json", "--steps", "2048"))
+    assert data["predicted"]["steps"] == 2048
+    assert set(data["predicted"]["milliseconds"]) >= {"scan", "fft"}
+    assert main(["show", "prf", "--plan", "--lanes", "0"]) == 2
+    assert "--lanes is 0" in capsys.readouterr().err
