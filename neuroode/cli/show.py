@@ -34,6 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    for name in ("steps", "lanes"):
+        if getattr(args, name) < 1:
+            raise RunError(f"--{name} is {getattr(args, name)}, expected a whole number of at least 1")
     neuron = load(args)
     print(json.dumps(_data(neuron, args), indent=2) if args.json else _text(neuron, args))
     return 0
@@ -109,9 +112,6 @@ def _predicted(neuron: Neuron, args: argparse.Namespace) -> Predicted:
     """What `auto` of a torch layer thinks of each schedule on this machine."""
     from neuroode.nn.costs import chosen
 
-    for name in ("steps", "lanes"):
-        if getattr(args, name) < 1:
-            raise RunError(f"--{name} is {getattr(args, name)}, expected a whole number of at least 1")
     return Predicted(args.steps, args.lanes, chosen(neuron.program(dt=args.dt), args.steps, args.lanes))
 
 
