@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,8 @@ def affine_invariant(form: str, matrix: Row, drive: Row, start: Row, *, reverse:
         start: the state before the first step, (B, *size*) each.
         reverse: from the last step to the first; `start` is then the state after the last one.
 
-    Powers of A are formed in the widest type that jax has. Errors are absolute: a rounding of the largest state of a
-    sequence reaches all of its steps. Powers that grow so much that few digits are left are an error when it runs.
+    Powers of A are formed in float64. Errors are absolute: a rounding of the largest state of a sequence reaches all
+    of its steps. Powers that grow so much that few digits are left are an error when it runs.
     """
     if drive[0].shape[0] == 0:
         return drive
@@ -62,19 +63,23 @@ def collapsed(reading: Array, gain: Array, factor: Array, drive: Array, start: A
         h, (T, B, *size*), and z after the last step, (B, *size*, n).
     """
     steps, dtype = drive.shape[0], drive.dtype
-    reading, gain, factor, start = (_wide(x) for x in (reading, gain, factor, start))
     found = powers(factor, steps)
-    kernel = _real(jnp.einsum("...n,t...n->t...", reading * gain, found)).astype(dtype)
-    free = _real(jnp.einsum("t...n,b...n->tb...", found * (reading * factor), start)).astype(dtype)
+    kernel = _real(_product("...n,t...n->t...", reading * gain, found)).astype(dtype)
+    free = _real(_product("t...n,b...n->tb...", found * (reading * factor), start)).astype(dtype)
+    driven = _product("t...n,tb...->b...n", jnp.flip(found, 0) * gain, drive)
+    last = driven + found[-1] * factor * start
     points = _points(steps)
     spectrum = _transform([kernel[:, None]], points, dtype)[0] * jnp.fft.rfft(drive, points, 0)
-    driven = jnp.einsum("t...n,tb...->b...n", jnp.flip(found, 0) * gain, drive.astype(_real(found).dtype))
-    last = driven + found[-1] * factor * start
     return jnp.fft.irfft(spectrum, points, 0)[:steps].astype(dtype) + free, last
 
 
+def _exact() -> AbstractContextManager[None]:
+    """Here float64 exists, whatever jax is told elsewhere: a phase of k times an angle takes the digits of k."""
+    return jax.enable_x64(True)
+
+
 def _wide(x: Array) -> Array:
-    return x.astype(jnp.result_type(complex if jnp.iscomplexobj(x) else float))
+    return x.astype(jnp.complex128 if jnp.iscomplexobj(x) else jnp.float64)
 
 
 def _real(x: Array) -> Array:
@@ -90,7 +95,9 @@ def _convolved(form: str, matrix: Row, drive: Row) -> Row:
     steps, dtype, points = drive[0].shape[0], drive[0].dtype, _points(drive[0].shape[0])
     rank = drive[0].ndim - 1
     entries = tuple(jnp.reshape(m, (1,) * (rank - jnp.ndim(m)) + jnp.shape(m)) for m in matrix)
-    kernels = _transform(powers_of(form, entries, steps), points, dtype)
+    with _exact():
+        found = tuple(k.astype(dtype) for k in powers_of(form, entries, steps))
+    kernels = _transform(found, points, dtype)
     states = moved(form, kernels, tuple(jnp.fft.rfft(d, points, 0) for d in drive))
     return tuple(jnp.fft.irfft(s, points, 0)[:steps].astype(dtype) for s in states)
 
@@ -105,39 +112,46 @@ def _transform(kernels: Sequence[Array], points: int, dtype: Any) -> Row:
 
 
 def powers_of(form: str, matrix: Row, steps: int) -> Row:
-    """A^0 ... A^(T-1), (T, ...) each, from logarithms and whole turns, not from products that gather roundings."""
-    wide = jnp.result_type(float)
-    matrix = tuple(jnp.asarray(m, wide) for m in jnp.broadcast_arrays(*matrix))
+    """A^0 ... A^(T-1), (T, ...) each, in float64, from moduli and phases (dense ones by doubling)."""
+    matrix = tuple(_wide(m) for m in jnp.broadcast_arrays(*matrix))
     if form == "diagonal":
-        return (powers(matrix[0], steps),)
+        return (_powers(matrix[0], steps, 0),)
     if form == "complex":
-        found = powers(jax.lax.complex(*matrix), steps)
+        found = _powers(jax.lax.complex(*matrix), steps, 0)
         return found.real, found.imag
     return _by_doubling(matrix, steps)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def powers(base: Array, steps: int, first: int = 0) -> Array:
-    """base^k, (T, ...), real or complex, 0^0 = 1; k = `first`, `first` + 1, ..., none below 0."""
-    count = jnp.maximum(_count(base, steps) + first, 0)
-    if not jnp.iscomplexobj(base):
-        return jnp.power(base, count)
-    turns = jnp.angle(base) / (2 * math.pi) * count
-    angle = 2 * math.pi * (turns - jnp.round(turns))
-    radius = jnp.power(jnp.abs(base), count)
-    return jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
+    """base^k, (T, ...), real or complex, 0^0 = 1; k = `first`, `first` + 1, ..., none below 0.
+
+    Formed in float64 and rounded once to the type of the base, in which derivatives are taken: jax transposes outside
+    of `_exact`.
+    """
+    with _exact():
+        return _powers(base, steps, first).astype(base.dtype)
 
 
 @powers.defjvp
 def _slope_of_powers(steps: int, first: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """k base^(k-1), finite at 0 too."""
     (base,), (t,) = primals, tangents
-    count = jnp.maximum(_count(base, steps) + first, 0)
-    return powers(base, steps, first), count * powers(base, steps, first - 1) * t
+    with _exact():
+        slope = (_count(base, steps, first) * _powers(base, steps, first - 1)).astype(base.dtype)
+    return powers(base, steps, first), slope * t
 
 
-def _count(base: Array, steps: int) -> Array:
-    return jnp.arange(steps, dtype=_real(base).dtype).reshape(-1, *[1] * base.ndim)
+def _powers(base: Array, steps: int, first: int) -> Array:
+    base, count = _wide(base), _count(base, steps, first)
+    if not jnp.iscomplexobj(base):
+        return jnp.power(base, count)
+    angle, radius = jnp.angle(base) * count, jnp.power(jnp.abs(base), count)
+    return jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
+
+
+def _count(base: Array, steps: int, first: int) -> Array:
+    return jnp.maximum(jnp.arange(first, first + steps, dtype=jnp.float64), 0).reshape(-1, *[1] * base.ndim)
 
 
 def _by_doubling(matrix: Row, steps: int) -> Row:
