@@ -46,7 +46,7 @@ def moved(form: str, matrix: Row, state: Row) -> Row:
         return a * re - b * im, a * im + b * re
     n = len(state)
     rows = (matrix[i * n : i * n + n] for i in range(n))
-    return tuple(sum((a * s for a, s in zip(row, state, strict=True)), jnp.zeros(())) for row in rows)
+    return tuple(sum((a * s for a, s in zip(row, state, strict=True)), jnp.zeros((), state[0].dtype)) for row in rows)
 
 
 def collapsed(reading: Array, gain: Array, factor: Array, drive: Array, start: Array) -> tuple[Array, Array]:
