@@ -87,7 +87,7 @@ def _reason(stage: Stage) -> str:
     better = {
         "event": "a comparison at each step by itself",
         "delay": "past values: the sequence, shifted",
-        "spiking": f"{stage.reason}; with them known the rest is linear, part after part, and its gradient a scan",
+        "spiking": f"{stage.reason}; with them known the rest composes, part after part, and its gradient is a scan",
         "loop": f"{stage.reason}; steps do not compose in closed form; its Jacobians do, so its gradient is a scan",
     }
     if stage.kind == "affine" and stage.invariant:

@@ -228,3 +228,33 @@ def test_gradcheck_where_the_discriminant_is_zero() -> None:
         layer = still.torch(2, dtype=torch.float64, schedule=schedule)
         x = torch.zeros(3, 1, 2, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(lambda x, layer=layer: layer(x)[0], x, atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_small_network_trains_as_with_leaky_neurons() -> None:
+    """qif.md (e) 10: digits, 64 hidden neurons, T = 4; exact and Euler steps within 2 % of a LIF, gradients finite."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    x, y = x[order], y[order]
+    found = {}
+    for name, compat, gain in (("qif", None, 2.0), ("qif", "euler_map", 2.0), ("lif", None, 20.0)):
+        torch.manual_seed(0)
+        first, last = torch.nn.Linear(64, 64), torch.nn.Linear(64, 10)
+        hidden = no.load(name, compat=compat).torch(64, surrogate="fast_sigmoid")
+        weights = [*first.parameters(), *last.parameters()]
+        optimizer = torch.optim.Adam(weights, 3e-3)
+
+        def scores(x: torch.Tensor, first=first, last=last, hidden=hidden, gain=gain) -> torch.Tensor:
+            return last(hidden((gain * first(x)).expand(4, *x.shape).contiguous())[0].mean(0))
+
+        for batch in [b for _ in range(15) for b in torch.randperm(1400).split(64)]:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(scores(x[batch]), y[batch]).backward()
+            assert all(w.grad.isfinite().all() for w in weights)
+            optimizer.step()
+        found[name, compat] = (scores(x[1400:]).argmax(1) == y[1400:]).float().mean().item()
+    assert min(found.values()) > max(found.values()) - 0.02
+    assert min(found.values()) > 0.94
