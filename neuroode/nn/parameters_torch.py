@@ -14,8 +14,15 @@ from neuroode.nn import parameters as table
 from neuroode.nn import transforms_torch as transforms
 from neuroode.program import values as numbers
 from neuroode.program.domains import kind_over_axes
+from neuroode.program.values import transform_name
 from neuroode.spec.types import NeuronSpec, ParameterDecl
-from neuroode.system.indices import axis_sizes, element_values, slot_parameters
+from neuroode.system.indices import (
+    axis_sizes,
+    element_values,
+    slot_parameters,
+    table_parameters,
+    weight_parameters,
+)
 
 Tensor = torch.Tensor
 
@@ -37,6 +44,7 @@ class Parameters(torch.nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.spec, self.size, self.sizes = spec, size, axis_sizes(spec)
+        self.tables, self.weights = table_parameters(spec), weight_parameters(spec)
         self.dt = dt  # of the bounds that stored numbers are squashed into: another step changes no value
         rng = np.random.default_rng(int(torch.randint(2**31 - 1, ()).item()))
         start = numbers.initial_values(spec, dt, size, rng)
@@ -89,6 +97,11 @@ class Parameters(torch.nn.Module):
         if p.trainable and kind_over_axes(p):
             return domains.forward(p, raw)
         return transforms.forward(p, raw, self.bounds(p)) if p.trainable else raw
+
+    def exact(self, p: ParameterDecl) -> Tensor:
+        """The same in any precision: the stored tensor itself where it is the value, else `constrained`."""
+        plain = p.type != "complex" and not (p.trainable and kind_over_axes(p))
+        return self.stored(p) if plain and (not p.trainable or transform_name(p) == "none") else self.constrained(p)
 
     @torch.no_grad()
     def write(self, given: Mapping[str, Any], dt: float) -> None:

@@ -12,7 +12,7 @@ from neuroode.nn import eager_torch
 from neuroode.nn.inputs_torch import Sequence
 from neuroode.program.types import CLOCK, Program, SequenceSum
 from neuroode.program.values import check_horizon
-from neuroode.system.indices import is_table, weight_parameters, weight_values
+from neuroode.system.indices import is_table, weight_values
 from neuroode.system.sequences import EARLIER, STEP, source_of
 
 Tensor = torch.Tensor
@@ -55,8 +55,8 @@ def _wide(live: Tensor, like: Tensor) -> Tensor:
 def _weights(layer: Any, steps: int) -> dict[str, Tensor]:
     """Parameters over the sequence, their first steps: (tau, time or 1, *size* or ones)."""
     parameters, rows = layer.parameters_of_neuron, {}
-    for p in weight_parameters(parameters.spec):
-        for name, value in weight_values(p, parameters.sizes, parameters.constrained(p), torch.movedim).items():
+    for p in parameters.weights:
+        for name, value in weight_values(p, parameters.sizes, parameters.exact(p), torch.movedim).items():
             first = value[:steps, :steps] if is_table(p) else value[:steps, None]
             level = first.shape[2:]
             lanes = (*level, *([1] * (len(layer.size) - len(level))))
@@ -66,12 +66,15 @@ def _weights(layer: Any, steps: int) -> dict[str, Tensor]:
 
 def _pairs(layer: Any, each: SequenceSum, known: Mapping[str, Tensor], steps: int) -> list[Tensor]:
     """The inputs of a weight over (tau, t, *level*)."""
-    at = torch.arange(steps, dtype=layer._like.dtype, device=layer._like.device)
-    clocks = {EARLIER: at[:, None], STEP: at[None], CLOCK: at[None]}
-    ones = [1] * len(layer.size)
-    rows = [clocks[n].reshape(*clocks[n].shape, *ones) if n in clocks else known[n] for n in each.weight.inputs]
-    tables = [n in layer.program.tables for n in each.weight.inputs]
-    return [r.transpose(0, 1)[:1] if table else r for r, table in zip(rows, tables, strict=True)]
+    rows = []
+    for name in each.weight.inputs:
+        if name in (EARLIER, STEP, CLOCK):
+            at = torch.arange(steps, dtype=layer._like.dtype, device=layer._like.device)
+            rows.append(at.reshape(*((-1, 1) if name == EARLIER else (1, -1)), *([1] * len(layer.size))))
+        else:
+            table = name in layer.program.tables
+            rows.append(known[name].transpose(0, 1)[:1] if table else known[name])
+    return rows
 
 
 def _of_steps(name: str, known: Mapping[str, Tensor], given: Sequence) -> Tensor:
@@ -85,10 +88,14 @@ def _of_steps(name: str, known: Mapping[str, Tensor], given: Sequence) -> Tensor
 
 def _evaluated(layer: Any, program: Program, inputs: list[Tensor]) -> Tensor:
     """The output of a program without carry on arrays of any shape."""
+    result = program.outputs[0][1]
+    if result in (names := [f"x.{n}" for n in program.inputs]):
+        return inputs[names.index(result)]
     found = eager_torch.eager_program(program)
+    if not program.coefficients:
+        return found.step((), (), tuple(inputs))[0][0]
     dt = torch.tensor(layer.dt, dtype=torch.float64, device=layer._like.device)
-    slots = layer.parameters_of_neuron.slots() if program.prologue or program.coefficients else {}
-    coefficients, _ = found.prologue(slots, dt)
+    coefficients, _ = found.prologue(layer.parameters_of_neuron.slots(), dt)
     outputs, _, _ = found.step(tuple(c.to(layer._like.dtype) for c in coefficients), (), tuple(inputs))
     return outputs[0]
 

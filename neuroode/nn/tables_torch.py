@@ -11,7 +11,7 @@ from neuroode.nn.carry import refuse_carry
 from neuroode.nn.inputs_torch import Sequence
 from neuroode.nn.sums_torch import with_sums
 from neuroode.program.values import check_horizon
-from neuroode.system.indices import table_parameters, table_values
+from neuroode.system.indices import table_values
 
 Tensor = torch.Tensor
 
@@ -34,8 +34,8 @@ def _with_rows(layer: Any, given: Sequence, start: list[Tensor] | None) -> Seque
     first = None if start is None else start[[s.name for s in program.carry].index("step")]
     at = _steps(layer, given, shape[0], first)
     found: dict[str, Tensor] = {}
-    for p in table_parameters(parameters.spec):
-        found |= table_values(p, parameters.sizes, parameters.constrained(p))
+    for p in parameters.tables:
+        found |= table_values(p, parameters.sizes, parameters.exact(p))
     rows = [_rows(found[name].to(layer._like.dtype), at, shape) for name in program.tables]
     return replace(given, inputs=[*given.inputs, *rows])
 
