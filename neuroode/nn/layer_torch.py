@@ -214,9 +214,8 @@ class NeuronLayer(torch.nn.Module):
         coefficients, start, last = self._prepare(given, carry)
         full = with_tables(self, given, None if carry is None else start)
         if schedule in PARALLEL:
-            whole = parallel_torch.run(
-                self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=schedule
-            )
+            run = parallel_torch.run_chosen if self.schedule == "auto" else parallel_torch.run
+            whole = run(self.program, coefficients, full.inputs, start, lengths=given.lengths, schedule=schedule)
             self.iterations = whole.iterations
             return whole.outputs, whole.carry, last
         if kernel is not None:

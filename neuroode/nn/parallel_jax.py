@@ -102,8 +102,9 @@ class _Sweep:
         line = jnp.concatenate([jnp.stack([self.start[s] for s in reversed(slots)]), newest])
         steps, depth = self.shape[0], len(slots)
         for k, slot in enumerate(slots):
-            self.known[f"c.{slot}"] = line[depth - 1 - k : depth - 1 - k + steps]
-            self.after[slot] = self._last(line[depth - 1 - k :])
+            own = line[depth - 1 - k : depth - k + steps]
+            self.known[f"c.{slot}"] = self._earlier(own)
+            self.after[slot] = self._last(own)
         self.known[f"n.{slots[0]}"] = newest
 
     def _collapsed(self, stage: Stage, what: Collapse) -> None:
@@ -127,7 +128,7 @@ class _Sweep:
         rows = _trajectory(how, found, slopes, tuple(step[f"n.{s}"] for s in stage.slots))
         for slot, row in zip(stage.slots, rows, strict=True):
             line = jnp.concatenate([self.start[slot][None], row])
-            self.known |= {f"n.{slot}": row, f"c.{slot}": line[:-1]}
+            self.known |= {f"n.{slot}": self._behind(line), f"c.{slot}": self._earlier(line)}
             self.after[slot] = self._last(line)
         if stage.spikes is not None:
             self.known |= self._evaluate(stage.spikes, self.known | bits)
@@ -174,7 +175,7 @@ class _Sweep:
     def _before(self, stage: Stage, found: Sequence[Array]) -> Rows:
         """The stage's states before each step; only the first has a gradient from here."""
         pairs = zip(stage.slots, found, strict=True)
-        return {f"c.{s}": jnp.concatenate([self.start[s][None], x[:-1]]) for s, x in pairs}
+        return {f"c.{s}": self._earlier(jnp.concatenate([self.start[s][None], x])) for s, x in pairs}
 
     @property
     def _known(self) -> Rows:
@@ -203,12 +204,25 @@ class _Sweep:
         named = zip((n for n, _ in program.outputs), rows, strict=True)
         return {n: jnp.broadcast_to(x, self.shape) for n, x in named}
 
+    def _earlier(self, line: Array) -> Array:
+        """From (T + 1, ...), the entry before each step; behind a sample's end that of its last step again.
+
+        So whatever is computed there is what a valid step computed, and a gradient of 0 meets no infinite slope.
+        """
+        if self.lengths is None:
+            return line[:-1]
+        steps = jnp.arange(self.shape[0])[:, None]
+        return _gathered(line, jnp.minimum(steps, jnp.maximum(self.lengths - 1, 0)))
+
+    def _behind(self, line: Array) -> Array:
+        """The same of the entry after each step."""
+        if self.lengths is None:
+            return line[1:]
+        return _gathered(line, jnp.minimum(jnp.arange(self.shape[0])[:, None] + 1, self.lengths))
+
     def _last(self, line: Array) -> Array:
         """From (T + 1, ...), the entry after the last step of each sample."""
-        if self.lengths is None:
-            return line[self.shape[0]]
-        at = self.lengths.reshape(1, -1, *([1] * (line.ndim - 2)))
-        return jnp.take_along_axis(line, at, axis=0)[0]
+        return line[-1] if self.lengths is None else _gathered(line, self.lengths[None])[0]
 
     def _masked(self, row: Array) -> Array:
         return row if self.lengths is None else jnp.where(_live(self.lengths, self.shape), row, 0)
@@ -256,6 +270,11 @@ def _no_second(*_: Any) -> Any:
 def _apart(stage: Stage, rows: Rows) -> tuple[tuple[Array, ...], Rows]:
     """What `once` gives: next values, and bits of events."""
     return tuple(rows[f"n.{s}"] for s in stage.slots), {n: x for n, x in rows.items() if n.startswith("e.")}
+
+
+def _gathered(line: Array, at: Array) -> Array:
+    """Entries by index (steps, B)."""
+    return jnp.take_along_axis(line, at.reshape(*at.shape, *([1] * (line.ndim - 2))), axis=0)
 
 
 def _live(lengths: Array, shape: tuple[int, ...]) -> Array:

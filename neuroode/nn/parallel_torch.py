@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import Unsupported
-from neuroode.nn import scans_torch
+from neuroode.nn import eager_torch, scans_torch
 from neuroode.nn.eager_torch import eager_program
 from neuroode.nn.loops_torch import loop
 from neuroode.nn.native_torch import refuse_transforms
@@ -57,8 +57,9 @@ def run(
     if is_mapped(every):
         what = f"schedule '{schedule}' knows no torch.func.vmap: its batch is the second axis of x"
         raise Unsupported(what, hint="choose auto or eager, which fold the mapped axis in")
-    if not inputs[0].shape[0]:
-        return ParallelRun([inputs[0].new_zeros(inputs[0].shape) for _ in program.outputs], list(carry), {})
+    if not inputs[0].numel():  # no step, or no sample: shapes, and the graph to the parameters
+        found = eager_torch.run(program, list(coefficients), list(inputs), list(carry), lengths=lengths)
+        return ParallelRun(found.outputs, found.carry, {})
     given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))
     collapsed = schedule == "fft" and lengths is None  # the states of samples that end early are needed
@@ -66,6 +67,14 @@ def run(
     for stage in sweep.parts.stages:
         sweep.solve(stage)
     return ParallelRun(sweep.outputs(program), [sweep.after[s.name] for s in program.carry], sweep.iterations)
+
+
+def run_chosen(program: Program, *given: Sequence[Tensor], lengths: Tensor | None, schedule: str) -> ParallelRun:
+    """`run` where the cost model chose: it knows no numbers, so where a transform would lose digits, a scan runs."""
+    try:
+        return run(program, *given, lengths=lengths, schedule=schedule)
+    except convolution_torch.Growth:
+        return run(program, *given, lengths=lengths, schedule="scan")
 
 
 @dataclass
@@ -108,8 +117,9 @@ class _Sweep:
         line = torch.cat([torch.stack([self.start[s] for s in reversed(slots)]), newest])
         steps, depth = self.shape[0], len(slots)
         for k, slot in enumerate(slots):
-            self.known[f"c.{slot}"] = line[depth - 1 - k : depth - 1 - k + steps]
-            self.after[slot] = self._last(line[depth - 1 - k :])
+            own = line[depth - 1 - k : depth - k + steps]
+            self.known[f"c.{slot}"] = self._before(own)
+            self.after[slot] = self._last(own)
         self.known[f"n.{slots[0]}"] = newest
 
     def _collapsed(self, stage: Stage, what: Collapse) -> None:
@@ -134,7 +144,7 @@ class _Sweep:
             rows = self._linearized(stage, found, bits)
         for slot, row in zip(stage.slots, rows, strict=True):
             line = torch.cat([self.start[slot][None], row])
-            self.known |= {f"n.{slot}": row, f"c.{slot}": line[:-1]}
+            self.known |= {f"n.{slot}": self._behind(line), f"c.{slot}": self._before(line)}
             self.after[slot] = self._last(line)
         if stage.spikes is not None:
             self.known |= self._evaluate(stage.spikes, self.known | bits) if torch.is_grad_enabled() else bits
@@ -189,8 +199,8 @@ class _Sweep:
 
     def _around(self, stage: Stage, found: list[Tensor], bits: Row) -> Row:
         """What the pointwise step reads: its own states before each step; only the first has a gradient from here."""
-        own = {f"c.{s}": torch.cat([self.start[s][None], x[:-1]]) for s, x in zip(stage.slots, found, strict=True)}
-        return self.known | bits | own
+        lines = {s: torch.cat([self.start[s][None], x]) for s, x in zip(stage.slots, found, strict=True)}
+        return self.known | bits | {f"c.{s}": self._before(line) for s, line in lines.items()}
 
     def _entries(self, program: Program | None, known: Row | None = None) -> list[Tensor]:
         return list(self._evaluate(program, known or self._detached(), wide=False).values())
@@ -211,12 +221,32 @@ class _Sweep:
         named = zip((n for n, _ in program.outputs), rows, strict=True)
         return {n: x.expand(self.shape) if wide and x.shape != self.shape else x for n, x in named}
 
+    def _before(self, line: Tensor) -> Tensor:
+        """From (T + 1, ...), the entry before each step; behind a sample's end that of its last step again.
+
+        So whatever is computed there is what a valid step computed, and a gradient of 0 meets no infinite slope.
+        """
+        if self.lengths is None:
+            return line[:-1]
+        return self._gathered(line, torch.minimum(self._steps(), (self.lengths - 1).clamp_min(0)))
+
+    def _behind(self, line: Tensor) -> Tensor:
+        """The same of the entry after each step."""
+        if self.lengths is None:
+            return line[1:]
+        return self._gathered(line, torch.minimum(self._steps() + 1, self.lengths))
+
     def _last(self, line: Tensor) -> Tensor:
         """From (T + 1, ...), the entry after the last step of each sample."""
-        if self.lengths is None:
-            return line[self.shape[0]]
-        at = self.lengths.reshape(1, -1, *([1] * (line.dim() - 2))).expand(1, *line.shape[1:])
-        return line.gather(0, at)[0]
+        return line[-1] if self.lengths is None else self._gathered(line, self.lengths[None])[0]
+
+    def _steps(self) -> Tensor:
+        return torch.arange(self.shape[0], device=next(iter(self.known.values())).device)[:, None]
+
+    def _gathered(self, line: Tensor, at: Tensor) -> Tensor:
+        """Entries by index (steps, B)."""
+        wide = at.reshape(*at.shape, *([1] * (line.dim() - 2)))
+        return line.gather(0, wide.expand(len(at), *line.shape[1:]))
 
     def _masked(self, row: Tensor) -> Tensor:
         return row if self.lengths is None else torch.where(_live(self.lengths, self.shape), row, row.new_zeros(()))

@@ -72,6 +72,12 @@ def is_invariant(b: Builder, matrix: Matrix) -> bool:
     return all(b.levels[value] != "lane" for row in matrix for value in row)
 
 
+def is_whole(b: Builder, matrix: Matrix) -> bool:
+    """Whether all entries are whole numbers: then counts stay whole in a loop and in a scan, but not in a transform."""
+    numbers = [b.constant(value) for row in matrix for value in row]
+    return all(n is not None and n == round(n) for n in numbers)
+
+
 def is_complex(b: Builder, matrix: Matrix, given: Program) -> bool:
     """Whether a 2 x 2 matrix is [[a, -b], [b, a]]: the product with a complex number.
 

@@ -15,11 +15,13 @@ from neuroode.program.builder import Builder
 from neuroode.program.collapse import Collapse, collapse
 from neuroode.program.degree import OTHER, bend, degrees
 from neuroode.program.graph import Graph
-from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, jacobian
+from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, is_whole, jacobian
 from neuroode.program.slices import Slice, cut, program_of, signed, with_outputs
 from neuroode.program.types import CLOCK, Assign, EventSlot, Program
 
 DENSE = 4  # states of the largest dense scan
+SAME, OTHERS = "the same in every step", "another one in each step, known beforehand"
+WHOLE = "of whole numbers, so that counts stay whole: no transform"
 STEPWISE = ("spiking", "loop")  # kinds whose solution is found step by step
 
 
@@ -32,7 +34,8 @@ class Stage:
             before it, shifted), affine, moebius, spiking (one of these once its spikes are known), loop.
         form: of an affine stage: diagonal, complex, dense.
         size: states of one block; several equal blocks side by side are one stage.
-        invariant: the matrix reads coefficients only, so it is the same in every step.
+        invariant: the matrix reads coefficients only, so it is the same in every step, and a transform may be taken:
+            not for whole numbers, because the step counter and counts of spikes must stay whole.
         reason: why it has this kind.
         level: 1 more than the largest of the stages that it reads.
         once: one step: carry `slots`, outputs `n.slot` and `e.event`; what a loop runs.
@@ -164,8 +167,9 @@ class _Maker:
             return replace(made, kind="moebius", matrix=composed, reason=moebius.REASON)
         if why or not form:
             return self._stepwise(made, matrix, why)
-        invariant = is_invariant(b, found)
-        reason = _affine_reason(form, made.size, invariant)
+        whole = is_whole(b, found)
+        invariant = is_invariant(b, found) and not whole
+        reason = _affine_reason(form, made.size, WHOLE if whole else SAME if invariant else OTHERS)
         made = replace(made, kind="affine", form=form, invariant=invariant, reason=reason)
         return replace(made, drive=drive(matrix, self.slots))
 
@@ -319,9 +323,8 @@ def _event_words(events: tuple[str, ...]) -> str:
     return "event " + events[0] if len(events) == 1 else "events " + ", ".join(events)
 
 
-def _affine_reason(form: str, size: int, invariant: bool) -> str:
+def _affine_reason(form: str, size: int, when: str) -> str:
     matrix = {"diagonal": "one number", "complex": "one complex number"}.get(form, f"a {size} x {size} matrix")
-    when = "the same in every step" if invariant else "another one in each step, known beforehand"
     return f"linear in itself with {matrix}, {when}"
 
 

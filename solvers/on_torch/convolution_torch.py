@@ -21,6 +21,10 @@ SEGMENT = 1024  # steps that one product sums up for a final state
 DIGITS = 1e-3  # what rounding times growth of a kernel may come to
 
 
+class Growth(RunError):
+    """Powers of a matrix grow so much over the sequence that a transform would lose the digits of the states."""
+
+
 def affine_invariant(
     form: str, matrix: Sequence[Tensor], drive: Sequence[Tensor | None], start: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
@@ -36,7 +40,7 @@ def affine_invariant(
         Parts of the state, (T, *lanes*) each. Gradients are not meant to flow through (nn/parallel_torch.py).
 
     Raises:
-        RunError: A^k grows so much within T steps that fewer than three digits would be left.
+        Growth: A^k grows so much within T steps that fewer than three digits would be left.
     """
     steps = next(len(b) for b in drive if b is not None)
     if steps == 0:
@@ -124,7 +128,7 @@ def _check_growth(entries: Sequence[Tensor], dtype: torch.dtype) -> None:
         raise Unsupported(what, hint="schedule='scan' has no kernel") from e
     limit = DIGITS / torch.finfo(dtype).eps
     if not growth <= limit:
-        raise RunError(
+        raise Growth(
             f"multipliers grow to {growth:.3g} over the sequence: a Fourier transform rounds every state by that much",
             hint=f"schedule='scan' has no such limit (at most {limit:.1g} here)",
         )
