@@ -67,4 +67,6 @@ def test_single_precision_is_that_of_the_loop(name: str, schedule: str) -> None:
     exact = found(name, "sequential", torch.float64)
     loop = errors(found(name, "sequential", torch.float32), exact)
     off = errors(found(name, schedule, torch.float32), exact)
-    assert all(off[k] <= 3 * loop[k] + 2e-6 for k in off), (off, loop)
+    # a parameter's gradient sums over all steps, roundings add up like a random walk; the loop sums in float64
+    room = {k: 6e-8 * STEPS**0.5 if k.startswith("parameter") else 2e-6 for k in off}
+    assert all(off[k] <= 3 * loop[k] + room[k] for k in off), (off, loop)
