@@ -136,3 +136,25 @@ def _mp_value(A: mpmath.mpf, B: mpmath.mpf, C: mpmath.mpf, v0: mpmath.mpf) -> mp
     w = mpmath.sqrt(B**2 / 4 - A * C)
     c, s = mpmath.cosh(w), mpmath.sinh(w) / w if w else mpmath.mpf(1)
     return ((c + s * B / 2) * v0 + s * C) / (c - s * (A * v0 + B / 2))
+
+
+def test_the_analysis_names_the_map_and_its_limits() -> None:
+    facts = {f.claim: f for f in no.load("qif").analyse(brief=True).facts}
+    found = facts["Riccati: one Moebius map"]
+    assert found.evidence == "proved"
+    assert "discriminant B^2/4 - A C = -I[t]*a + a^2*(u_1 - u_2)^2/4: fixed points where" in found.detail
+    assert "dt^2*(I[t]*a - a^2*(u_1 - u_2)^2/4) < pi^2" in found.detail
+
+
+NOT_RICCATI = [
+    "dv/dt = v^3 + I", "dv/dt = v^2 + w + I\ndw/dt = -w", "dv/dt = v^2 + detach(v) + I", "dv/dt = v^2*abs(v)/v + I",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NOT_RICCATI)
+def test_flows_that_are_not_quadratic_in_themselves_alone(text: str) -> None:
+    neuron = no.Neuron("other", dt=1.0, inputs={"I": "current"}, equations=text, outputs="v")
+    assert "Moebius" not in str(neuron.analyse(brief=True))
+    assert {u.method for u in neuron.discretize().updates if "v" in u.states} == {"euler"}
+    with pytest.raises(no.Unsupported, match="does not apply to v"):
+        neuron.discretize(method={"v": "exact"})
