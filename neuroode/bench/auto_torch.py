@@ -14,8 +14,8 @@ import torch
 
 import neuroode as no
 from neuroode._errors import RunError
-from neuroode.bench.calibrate_torch import seconds_of, step_of
-from neuroode.bench.measure import samples
+from neuroode.bench.calibrate_torch import step_of
+from neuroode.bench.measure import least_seconds, samples
 from neuroode.nn import costs
 from neuroode.program.cost import applicable
 from neuroode.solvers.native import compiler_here
@@ -43,9 +43,9 @@ def cells(quick: bool) -> list[dict]:
 
 def _cell(model: str, steps: int, lanes: int, late: set[str], rounds: int) -> dict:
     program, kernel = no.load(model).program(), compiler_here()
-    taken = costs.chosen(program, steps, lanes, kernel=kernel)[0].schedule
+    taken = costs.choose(program, steps, lanes, "cpu", framework="torch", kernel=kernel, cores=1)
     runs = {s: r for s in applicable(program, kernel=kernel) if s not in late if (r := step_of(model, s, steps, lanes))}
-    once = {s: seconds_of(r) for s, r in runs.items()}
+    once = {s: least_seconds(r) for s, r in runs.items()}
     late |= {s for s, t in once.items() if t > LATE}
     best = min(once.values())
     times = samples({s: r for s, r in runs.items() if once[s] <= OUT * best}, rounds, budget=60.0)

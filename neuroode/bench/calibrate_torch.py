@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
 import neuroode as no
 from neuroode._errors import RunError, Unsupported
+from neuroode.bench.measure import least_seconds
 from neuroode.nn import costs
 from neuroode.program.cost import KNOWN, Sample, fitted
 
 MODELS = ("li", "lif", "prf", "drf", "sliding_psn")
 CELLS = ((64, 1), (1024, 1), (16384, 1), (256, 64), (4096, 64), (128, 2048), (2048, 512), (16, 8192))
-TAKES = 0.02  # seconds that a sample takes at least
-STOP = 0.3  # a step that takes longer is not done at more steps
+STOP = 0.3  # seconds: a step that takes longer is not done at more steps
 
 
 def calibrate(say: Callable[[str], None] = print) -> Path:
@@ -29,14 +30,21 @@ def calibrate(say: Callable[[str], None] = print) -> Path:
     Raises:
         RunError: the measurement without a compiler does not run, or the result cannot be kept.
     """
+    programs = {name: no.load(name).program() for name in MODELS}
     found = {}
-    for kernel in (True, False):
-        backend = costs.backend_of("torch", kernel)
-        rows = _rows() if kernel else _rows_of_another_process()
-        programs = {name: no.load(name).program() for name in MODELS}
+    for backend, measure in _backends().items():
+        rows = measure()
         found[backend] = fitted([Sample(programs[m], s, steps, lanes, t) for m, s, steps, lanes, t in rows])
         say(f"{backend}: {len(rows)} steps measured, {', '.join(found[backend])}")
     return costs.save(found)
+
+
+def _backends() -> dict[str, Callable[[], list[tuple]]]:
+    """Whose constants are measured how."""
+    found = {costs.backend_of("torch", True): _rows, costs.backend_of("torch", False): _rows_of_another_process}
+    if importlib.util.find_spec("jax") and importlib.util.find_spec("equinox"):
+        found[costs.backend_of("jax", False)] = lambda: list(import_module("neuroode.bench.calibrate_jax").rows())
+    return found
 
 
 def dump() -> None:
@@ -70,7 +78,7 @@ def _samples() -> Iterator[tuple[str, str, int, int, float]]:
                 run = None if steps >= slow else step_of(model, schedule, steps, lanes)
                 if run is None:
                     continue
-                took = seconds_of(run)
+                took = least_seconds(run)
                 slow = steps if took > STOP else slow
                 yield model, schedule, steps, lanes, took
 
@@ -90,18 +98,3 @@ def step_of(model: str, schedule: str, steps: int, lanes: int) -> Callable[[], N
         layer(x)[0].backward(g)
 
     return step
-
-
-def seconds_of(run: Callable[[], None]) -> float:
-    """CPU time of a step, the least of three samples; one call before does not count."""
-    run()
-    found = []
-    for _ in range(3):
-        start, calls = time.process_time(), 0
-        while calls == 0 or time.process_time() - start < TAKES:
-            run()
-            calls += 1
-        found.append((time.process_time() - start) / calls)
-        if found[0] > STOP:
-            break
-    return min(found)

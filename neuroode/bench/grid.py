@@ -85,6 +85,8 @@ def cell(case: Case, steps: int, lanes: int, late: dict[str, str]) -> Cell:
         found[peer.name] = Entry(why=why)
         if not why:
             runs[peer.name] = run = peer.build(given)
+            if peer.package == "jax":
+                run.step()  # compiles
             start = time.process_time()
             _compare(found[peer.name], run.result(), wide, f"{peer.name}, {case.name} ({steps}, {lanes})")
             once[peer.name] = time.process_time() - start

@@ -27,12 +27,13 @@ LAYOUT = 1  # of the file
 HINT = "measure again: neuroode bench --calibrate"
 PLAIN = " without a compiler"  # of a backend
 MOST = 4096  # choices that are remembered
+GAIN = 1.1  # auto leaves the loop for what is predicted to be so many times faster: predictions are not exact
 _choices: dict[tuple, str] = {}
 
 
 def backend_of(framework: str, kernel: bool) -> str:
-    """Whose constants: a framework's, with or without compiled loops."""
-    return framework if kernel else framework + PLAIN
+    """Whose constants: a framework's, torch with or without compiled loops; JAX compiles them itself."""
+    return framework if kernel or framework == "jax" else framework + PLAIN
 
 
 def constants(backend: str) -> Constants:
@@ -136,5 +137,6 @@ def choose(program: Program, steps: int, lanes: int, device: str, *, framework: 
         if len(_choices) >= MOST:
             _choices.clear()
         found = chosen(program, steps, lanes, device, framework=framework, kernel=kernel, cores=cores)
-        _choices[key] = found[0].schedule
+        loop = next(c for c in found if c.schedule in ("sequential", "eager"))
+        _choices[key] = (loop if not found[0].milliseconds * GAIN < loop.milliseconds else found[0]).schedule
     return _choices[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuroode.nn import eager_jax, native_jax, parallel_jax, tables_jax
+from neuroode.nn import costs, eager_jax, native_jax, parallel_jax, tables_jax
 from neuroode.nn.operators_jax import Operators
 from neuroode.nn.parameters_jax import Parameters, widest
 from neuroode.nn.recurrent_jax import RecurrentWeights
@@ -41,10 +42,11 @@ def _run_layer(
     coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
     carry = inits if start is None else list(start)
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
-    if frame.schedule == "sequential" and not trace:
+    schedule = _chosen(frame, inputs[0]) if frame.schedule == "auto" else frame.schedule
+    if schedule == "sequential" and not trace:
         return *_by_kernel(frame, weights, coefficients, inputs, carry, last, lengths), {}
-    if frame.schedule in PARALLEL and not trace:
-        options = {"lengths": lengths, "schedule": frame.schedule, "place": frame.place}
+    if schedule in PARALLEL and not trace:
+        options = {"lengths": lengths, "schedule": schedule, "place": frame.place}
         whole = parallel_jax.run(frame.program, coefficients, inputs, carry, **options)
         return whole.outputs, whole.carry, None, [], whole.iterations
     drive = None
@@ -57,6 +59,17 @@ def _run_layer(
         operators=operators.calls(),
     )  # fmt: skip
     return found.outputs, found.carry, found.last, found.trace, {}
+
+
+def _chosen(frame: Any, x: Array) -> str:
+    """What "auto" takes where the cost model knows the device; the loop elsewhere, and where neurons are mixed."""
+    if frame.recurrent or frame.program.operators:
+        return "eager"
+    lanes = x.size // max(1, x.shape[0])
+    device = jax.default_backend()
+    return costs.choose(
+        frame.program, x.shape[0], lanes, device, framework="jax", kernel=False, cores=os.cpu_count() or 1
+    )
 
 
 #: compiled once for each program and shape, also where the caller does not jit

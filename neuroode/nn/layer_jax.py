@@ -85,9 +85,10 @@ class NeuronLayer(eqx.Module):
         dt: the step, in the declared unit of time.
         key: of `jax.random`, for drawn inits and recurrent weights.
         method: None takes the declared one.
-        schedule: auto and eager are a scan over time in checkpointed chunks; sequential is the generated C kernel: on
-            the CPU, in reverse mode; scan, fft and newton run over the whole sequence, `nn.parallel_jax`, in reverse
-            mode: `program.plan` says what runs how.
+        schedule: auto takes what the cost model (`nn.costs`) says is fastest at a call's length and lanes; eager is
+            a scan over time in checkpointed chunks, with all of jax's derivatives; sequential is the generated C
+            kernel: on the CPU; scan, fft and newton run over the whole sequence, `nn.parallel_jax`: `program.plan`
+            says what runs how. All but eager are for reverse mode.
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
         reset_gradient: through | detached, for all events.
