@@ -9,6 +9,7 @@ import linecache
 from collections.abc import Sequence as Rows
 from dataclasses import asdict
 from functools import cache, partial
+from hashlib import sha256
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -49,7 +50,7 @@ def load(source: str, name: str) -> ModuleType:
     """A module made of emitted text. Triton reads the text of a function through `linecache`."""
     file = f"<neuroode triton {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module = ModuleType(f"neuroode_triton_{abs(hash(name))}")
+    module = ModuleType(f"neuroode_triton_{sha256(source.encode()).hexdigest()[:16]}")
     exec(compile(source, file, "exec"), module.__dict__)
     return module
 

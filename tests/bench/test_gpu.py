@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from neuroode.bench import page
 
 pytest.importorskip("triton", reason="triton cannot be imported here")
+gpu_checks_torch = pytest.importorskip("neuroode.bench.gpu_checks_torch")
 
 
 def run(code: str, **env: str) -> subprocess.CompletedProcess:
@@ -54,3 +56,10 @@ def test_a_section_is_replaced_and_kept(tmp_path: Path) -> None:
     page.put_section("## b", "## b\n\nnew", target)
     assert target.read_text() == "# Benchmarks\n\n## a\n\none\n\n\n## b\n\nnew\n\n\n## c\n\nthree\n"
     assert page.section("## d", target) == ""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_every_kernel_on_the_device() -> None:
+    wrong = [str(row) for row in gpu_checks_torch.rows("cuda", tiny=False) if not row.ok]
+    assert not wrong

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import oracles
 import pytest
+import torch
 import triton_kernels
 
 from neuroode import Unsupported
 from neuroode.emit.triton_ops import expression
-from neuroode.nn import native_triton_torch
+from neuroode.nn import kernels_torch, native_triton_torch
 from neuroode.program.types import Assign
 
 pytest.importorskip("triton", reason="triton cannot be imported here")
@@ -81,6 +82,43 @@ def test_an_emitted_file_sees_what_is_wrong_and_what_is_missing(tmp_path: Path) 
 def test_ops_that_no_kernel_computes_are_refused_by_name(op: str) -> None:
     with pytest.raises(Unsupported, match=f"no op '{op}'"):
         expression(Assign("%0", op, ("%1", "%2"), (1, "C")), ["t1", "t2"])
+
+
+def kernel_on_cuda(monkeypatch: pytest.MonkeyPatch, name: str, pair: tuple[str, str] | None = None):
+    """What a layer on a CUDA device would run."""
+    monkeypatch.setattr(kernels_torch, "kernels", {})
+    monkeypatch.setattr(kernels_torch, "_warned", set())
+    program = oracles.neuron(name).program()
+    return kernels_torch.kernel_of(program, (program.digest, torch.float32, pair, "cuda"))
+
+
+def test_layers_on_cuda_take_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = kernel_on_cuda(monkeypatch, "lif")
+    assert (kernel.inputs, kernel.outputs, kernel.carry, kernel.chunk) == (1, 1, 1, 32)
+    assert kernels_torch.run_of(kernel) is native_triton_torch.run
+
+
+def test_without_triton_or_with_recurrent_weights_they_say_so_and_run_the_eager_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.warns(RuntimeWarning, match="eager program instead: the Triton kernel has no recurrent weights"):
+        assert kernel_on_cuda(monkeypatch, "lif", ("I", "s")) is None
+    for name in [n for n in sys.modules if n.startswith(("triton", "neuroode.solvers.on_triton"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.warns(RuntimeWarning, match="eager program instead: triton cannot be imported"):
+        assert kernel_on_cuda(monkeypatch, "lif") is None
+
+
+def test_a_layer_on_a_cpu_never_loads_triton() -> None:
+    code = (
+        "import sys, torch, neuroode as no\n"
+        "for schedule in ('auto', 'eager', 'scan'):\n"
+        "    no.load('li').torch(2, schedule=schedule)(torch.zeros(3, 1, 2))\n"
+        "assert 'triton' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(autouse=True)
