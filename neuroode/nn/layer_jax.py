@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -176,17 +177,14 @@ class NeuronLayer(eqx.Module):
             return self.values[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
-    def set(self, /, **values: Any) -> NeuronLayer:
+    @property
+    def set(self) -> Callable[..., NeuronLayer]:
         """A layer with constrained values replaced: `layer = layer.set(tau=10.0)`. Outside of jit.
 
         Raises:
             RunError, SpecError: no such parameter, a shape that does not fit, a value outside the domain.
         """
-        dense = set(self.operators_of_neuron.matrices)
-        operators = self.operators_of_neuron.written({n: v for n, v in values.items() if n in dense})
-        rest = {n: v for n, v in values.items() if n not in dense}
-        parameters = self.parameters_of_neuron.written(rest, self.dt)
-        return self._with(parameters_of_neuron=parameters, operators_of_neuron=operators)
+        return partial(_written, self)  # a bound method of equinox takes no parameter that is called `self`
 
     def project(self) -> NeuronLayer:
         """With parameters that an update pushed out of their domain at its bound; call it after each update."""
@@ -313,6 +311,14 @@ class NeuronLayer(eqx.Module):
     def only_output(self) -> OnlyOutput:
         """This layer for `equinox.nn.Sequential`: returns outputs only, starts afresh in each call."""
         return OnlyOutput(self)
+
+
+def _written(layer: NeuronLayer, /, **values: Any) -> NeuronLayer:
+    dense = set(layer.operators_of_neuron.matrices)
+    operators = layer.operators_of_neuron.written({n: v for n, v in values.items() if n in dense})
+    rest = {n: v for n, v in values.items() if n not in dense}
+    parameters = layer.parameters_of_neuron.written(rest, layer.dt)
+    return layer._with(parameters_of_neuron=parameters, operators_of_neuron=operators)
 
 
 def _stack(rows: list[Any]) -> Array:

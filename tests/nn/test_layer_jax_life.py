@@ -297,3 +297,11 @@ def test_options_reach_the_program(kind: str) -> None:
     one, other = twins("alif", 2, reset_gradient=kind, surrogate="triangle")
     x = drive(one, 12, 2)
     assert_same(by_jax(other, x), by_layer(one, x))
+
+
+def test_a_parameter_called_self_is_set() -> None:
+    declared = no.Neuron(
+        "own", equations="v[t] = self*v[t-1] + I", parameters={"self": no.Parameter(0.5)}, outputs={"v": "v"}
+    )
+    layer = declared.jax(2, dt=1.0, key=jax.random.key(0)).set(self=0.25)
+    assert layer.values["self"] == 0.25

@@ -22,7 +22,7 @@ from neuroode.nn import newton_jax
 #: no part of them composes over time
 REFUSED = {"adex", "izhikevich", "lif_refractory", "channels", "qif"}
 SLOW = pytest.mark.slow
-QUICK = {"cuba_lif", "prf", "sliding_psn", "levels"}
+QUICK = {"prf", "sliding_psn", "levels"}  # `cuba_lif` runs in sharded_jax.py
 ALL = [pytest.param(n, marks=() if n in QUICK else SLOW) for n in [*ZOO, *INVENTED] if n in DRIVE and n not in REFUSED]
 
 
@@ -77,8 +77,9 @@ def test_newton_says_where_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(distance(carry[n], v) <= 1e-10 for n, v in wanted.carry.items())
 
 
+@pytest.mark.slow
 def test_a_moebius_scan_equals_the_loop() -> None:
-    """The theta neuron: spikes are inside the scan, the state passes infinity."""
+    """The theta neuron: spikes are inside the scan, the state passes infinity; alone: tests/solvers."""
     theta = no.load("qif", compat="theta")
     x = 0.4 + 0.2 * jax.random.normal(KEY, (60, 2, 3), "float64")
 
@@ -140,11 +141,11 @@ def test_float32_and_the_numbers_of_steps() -> None:
 def test_tables_over_time() -> None:
     """A parameter per time step makes the matrix another one in each step; the second call goes on where one ended."""
     declared = no.Neuron(
-        "leak_by_time", equations="v[t] = a[t]*v[t-1] + I", horizon=9,
+        "leak_by_time", equations="v[t] = a[t]*v[t-1] + I", horizon=8,
         parameters={"a": no.Parameter(init="uniform(0.5, 1)", per=["neuron", "time"])}, outputs={"v": "v"},
     )  # fmt: skip
     one, other = (declared.jax(3, key=KEY, schedule=s) for s in ("scan", "eager"))
-    x = jax.random.normal(KEY, (9, 2, 3))
+    x = jax.random.normal(KEY, (8, 2, 3))
 
     def loss(layer, x):
         first, carry = layer(x[:4])

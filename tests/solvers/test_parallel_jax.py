@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from neuroode.nn.scans_jax import functions
+from neuroode.program.monoid import monoid
 from neuroode.solvers.on_jax.convolution_jax import affine_invariant, powers, powers_of
 from neuroode.solvers.on_jax.parallel_jax import scan
 
@@ -54,6 +56,24 @@ def test_a_scan_is_the_loop(steps: int, tree: bool | None, reverse: bool) -> Non
     assert len(found) == 1
     assert found[0].shape == wanted.shape
     assert np.allclose(found[0], wanted, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_a_moebius_scan_passes_infinity(tree: bool) -> None:
+    """x' = (a x + b)/(c x + d) printed from program/monoid.py, as points of the line, against a loop in the angle."""
+    kind = monoid("moebius")
+    random = np.random.default_rng(3)
+    turns = random.uniform(0.2, 0.9, (40, B, N))
+    entries = tuple(2.0 * e for e in (np.cos(turns), np.sin(turns), -np.sin(turns), np.cos(turns)))
+    first = random.uniform(-1, 1, (B, N))
+    start = (np.sin(first), np.cos(first))
+    run = jax.jit(lambda *e: scan(*functions(kind), kind.identity, e, start, tree=tree))
+    above, below = run(*entries)
+    angle = first + np.cumsum(turns, axis=0)
+    assert (np.diff(np.sign(np.cos(angle)), axis=0) != 0).any()
+    size = np.hypot(above, below)
+    assert np.allclose(above / size, np.sin(angle), rtol=0, atol=1e-13)
+    assert np.allclose(below / size, np.cos(angle), rtol=0, atol=1e-13)
 
 
 def test_elements_that_never_change_need_no_copies() -> None:
