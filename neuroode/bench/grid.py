@@ -86,7 +86,9 @@ def cell(case: Case, steps: int, lanes: int, late: dict[str, str]) -> Cell:
         if not why:
             runs[peer.name] = run = peer.build(given)
             if peer.package == "jax":
-                run.step()  # compiles
+                run.step()  # compiles for this shape
+            else:
+                peer.build(problem(case, 4, lanes, "float32")).step()  # imports, compiles
             start = time.process_time()
             _compare(found[peer.name], run.result(), wide, f"{peer.name}, {case.name} ({steps}, {lanes})")
             once[peer.name] = time.process_time() - start
