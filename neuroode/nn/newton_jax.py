@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neuroode._errors import readable
 from neuroode.program.monoid import LARGEST
 from neuroode.program.partition import Stage
 
@@ -53,8 +54,8 @@ class Problem:
 
 
 def name_of(stage: Stage) -> str:
-    """Its states; a complex one once."""
-    return ", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots))
+    """Its states, as the language writes them."""
+    return readable(", ".join(stage.states))
 
 
 def too_large(stage: Stage) -> bool:

@@ -49,9 +49,9 @@ def run(
         schedule: scan, fft (invariant stages as convolutions) or newton (loops by iteration).
         place: the mesh over which time is cut.
     """
-    if not inputs[0].shape[0]:
-        return ParallelRun([jnp.zeros_like(inputs[0]) for _ in program.outputs], list(carry), {})
     shape = inputs[0].shape
+    if not inputs[0].size:  # no step, or no sample
+        return ParallelRun([jnp.zeros_like(inputs[0]) for _ in program.outputs], list(carry), {})
     wide = (place.cut(jnp.broadcast_to(x, shape)) for x in _held(inputs, lengths))
     given = dict(zip(program.inputs, wide, strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from neuroode._errors import Unsupported
+from neuroode._errors import Unsupported, readable
 from neuroode.nn import eager_torch, scans_torch
 from neuroode.nn.eager_torch import eager_program
 from neuroode.nn.loops_torch import loop
@@ -179,7 +179,7 @@ class _Sweep:
         def solve(*parts: Sequence[Tensor]) -> list[Tensor]:
             return scans_torch.scan(stage, *parts)
 
-        name = ", ".join(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in stage.slots))
+        name = readable(", ".join(stage.states))
         problem = Problem(name, start, self.shape, step, slopes, solve, self._masked)
         found, bits, self.iterations[name] = newton(problem)
         return found, bits

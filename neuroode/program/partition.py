@@ -64,6 +64,11 @@ class Stage:
     collapse: Collapse | None = None
 
     @property
+    def states(self) -> tuple[str, ...]:
+        """Names of its states, a complex one once."""
+        return tuple(dict.fromkeys(s.removesuffix(".re").removesuffix(".im") for s in self.slots))
+
+    @property
     def blocks(self) -> tuple[tuple[str, ...], ...]:
         """The slots of each block."""
         n = self.size

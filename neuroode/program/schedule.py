@@ -126,7 +126,7 @@ def _together(parts: Parts, schedule: str) -> tuple[PlanRow, ...]:
 
 def _names(stage: Stage) -> tuple[str, ...]:
     """Its states, or its events; a complex one once."""
-    return tuple(dict.fromkeys(n.removesuffix(".re").removesuffix(".im") for n in stage.slots or stage.events))
+    return stage.states or stage.events
 
 
 def _states(stage: Stage) -> str:

@@ -113,6 +113,30 @@ def test_batches_of_no_sample(name: str, schedule: str) -> None:
     (out.sum() + sum(v.sum() for v in carry.values())).backward()
 
 
+def test_batches_of_no_sample_in_jax() -> None:
+    for name, schedule in (("lif", "scan"), ("prf", "fft"), ("lif", "newton")):
+        out, carry = no.load(name).jax(3, key=KEY, dtype="float64", schedule=schedule)(np.zeros((5, 0, 3)))
+        assert out.shape == (5, 0, 3)
+        assert all(v.shape == (0, 3) for v in carry.values())
+
+
+def test_auto_of_jax_takes_no_transform() -> None:
+    """Whether it loses digits is known when it runs, and a compiled call cannot take something else then."""
+    program = no.load("drf").program()
+    rows = costs.chosen(program, 8192, 1, framework="jax", kernel=False)
+    assert {"eager", "scan"} == {r.schedule for r in rows}
+
+
+def test_elements_are_named_as_the_language_writes_them() -> None:
+    text = (
+        "neuron: ring\ndt: 1\naxes: {k: 2}\noutputs: h\n"
+        "equations: y[k, t] = tanh(y[1, t-1] + y[0, t-1] + k*I); h = sum_k(y[k])\n"
+    )
+    layer = made(text).torch(1, schedule="newton", dtype=F64)
+    layer(torch.randn(9, 1, 1, dtype=F64))
+    assert list(layer.iterations) == ["y[0], y[1]"]
+
+
 def test_auto_takes_no_transform_that_would_lose_digits(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost model knows no numbers; what it takes must work for all of them."""
     monkeypatch.setenv("NEUROODE_CACHE", str(tmp_path))
