@@ -15,7 +15,7 @@ from neuroode.spec.read_yaml import read_text
 ALL = [*ZOO, *INVENTED]
 F64 = torch.float64
 #: those whose states cannot be scanned even with their spikes known; their gradients can
-NONLINEAR = {n for n in ALL if all(s.kind == "loop" for s in partition(neuron(n).program(1.0)).stages if s.slots)}
+NONLINEAR = [n for n in ALL if all(s.kind == "loop" for s in partition(neuron(n).program(1.0)).stages if s.slots)]
 #: gradients of inputs in pA through a numeric exponential of a block of 4 cancel, in every target
 WIDE = {"glif_5": 1e-6}
 REFUSED = "schedule 'scan' .*recurrent weights mix them"
