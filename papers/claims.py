@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from neuroode._errors import RunError
@@ -47,7 +48,9 @@ class Relation:
     bound: float
 
     def met(self, figures: Mapping[str, float]) -> bool:
-        return OPERATORS[self.operator](figures[self.figure], self.bound)
+        """Whether it holds; a figure that is no finite number meets nothing."""
+        found = figures[self.figure]
+        return isfinite(found) and OPERATORS[self.operator](found, self.bound)
 
     def __str__(self) -> str:
         return f"{self.operator} {self.bound:g}"

@@ -190,3 +190,8 @@ def test_a_check_that_needs_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         Unsupported, match=r"check_torch\.full_reset needs torch\nhint: pip install 'neuroode\[torch\]'"
     ):
         _one("prf", "full_reset")
+
+
+@pytest.mark.parametrize("operator", claims.OPERATORS)
+def test_a_figure_that_is_no_number_meets_nothing(operator: str) -> None:
+    assert not claims.Relation("one", operator, 1.0).met({"one": float("nan")})
