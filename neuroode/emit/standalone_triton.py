@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 
 from neuroode.emit.python_torch import TORCH, prologue_source
-from neuroode.emit.reference import reference
+from neuroode.emit.reference import Reference, reference
 from neuroode.emit.standalone import REPORT, data, header, module_text, sums_line, transforms_text
 from neuroode.emit.sums import sums_text
 from neuroode.emit.triton import Kernels, emit_triton
@@ -83,13 +83,20 @@ if __name__ == "__main__" and os.environ.get("TRITON_INTERPRET") != "1" and not 
 """
 
 
+def _comparable(program: Program, found: Reference) -> Reference:
+    """A state in the middle is found by a shorter run, which is another input to sums over the whole sequence."""
+    if not program.sums:
+        return found
+    return replace(found, rows=tuple(row for row in found.rows if row[0] != "state"))
+
+
 def standalone_triton(spec: NeuronSpec, program: Program, dt: float) -> str:
     """The text of the file.
 
     Raises:
         Unsupported: an op that no kernel of this target computes.
     """
-    found, reverse = reference(spec, program, dt), adjoint(program)
+    found, reverse = _comparable(program, reference(spec, program, dt)), adjoint(program)
     shape = asdict(Kernels(program, reverse).shape())
     rows = ", ".join(f"{name}={value!r}" for name, value in shape.items())
     title, _, rest = header(spec, dt, found).rpartition('"""')

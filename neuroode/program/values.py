@@ -384,7 +384,7 @@ def check_horizon(spec: NeuronSpec, steps: int) -> None:
     if spec.horizon is not None and steps > spec.horizon:
         raise RunError(
             f"the run reaches step {steps}, beyond the horizon {spec.horizon} of '{spec.name}'",
-            hint="declare a longer horizon, or pass carry=None to start afresh",
+            hint="declare a longer horizon, or give a time axis that size; a carry counts steps too",
         )
 
 

@@ -39,7 +39,7 @@ def over_time(spec: NeuronSpec) -> Found:
 
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
-    ("equations, inputs and events over a whole-sequence axis", over_time),
+    ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
     ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
     ("noise streams", lambda spec: [n.name for n in spec.noise]),

@@ -12,10 +12,12 @@ import pytest
 import torch
 import triton_kernels
 
+import neuroode as no
 from neuroode import Unsupported
 from neuroode.emit.triton_ops import expression
 from neuroode.nn import kernels_torch, native_triton_torch
 from neuroode.program.types import Assign
+from neuroode.spec.read_yaml import read_text
 
 pytest.importorskip("triton", reason="triton cannot be imported here")
 HERE = Path(__file__).parent
@@ -175,3 +177,24 @@ def test_every_neuron_compiles(name: str) -> None:
     for kernel in (kernels.forward, kernels.backward):
         for dtype in ("fp32", "fp64"):
             assert triton_kernels.compiled(kernel, dtype, STAGES=kernels.stages).asm["cubin"]
+
+
+def test_sums_over_the_sequence_have_no_states_in_the_middle() -> None:
+    """A file finds a state by a shorter run, whose sums are others."""
+    text = """
+neuron: later
+dt: 1
+horizon: 64
+axes: {tau: time}
+parameters: {W: {init: "normal(0, 0.3)", per: [tau, time]}}
+equations: |
+  h = sum_tau(W[tau, t]*I[tau])
+  dv/dt = (-v + h)/5
+spike: v > 0.3
+reset: v = 0
+"""
+    source = no.Neuron.from_spec(read_text(text)).emit("triton")
+    rows = source.partition("REFERENCE")[2].partition("]\n")[0]
+    assert "'output'" in rows
+    assert "'gradient'" in rows
+    assert "'state'" not in rows

@@ -198,7 +198,7 @@ outputs: {{y: "{output}"}}
         (
             "h[tau] = I[tau]; g = sum_tau(h[tau])",
             "g",
-            "equations, inputs and events over a whole-sequence axis not lowered yet",
+            "equations, inputs and events along a whole-sequence axis",
         ),
         ("h = sum_tau(W[tau, t]*I[tau])", "h*I[tau]", r"'I\[tau\]' is read over the whole sequence outside of a sum"),
     ],
