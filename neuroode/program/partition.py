@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from neuroode._errors import readable
 from neuroode.program import moebius
 from neuroode.program.builder import Builder
 from neuroode.program.collapse import Collapse, collapse
@@ -291,10 +292,19 @@ class _Maker:
         rise = b.emit("mul", slope, b.emit("sub", finite, b.emit("detach", finite)))
         return b.emit("add", bit, b.emit("where", fine, rise, b.const(0.0)))
 
+    def _acts(self, event: str) -> str:
+        """What an event reads of the stage, and what reads it."""
+        value, reads = self.values[event], self.graph.reads
+        hit = _named(s for s in self.slots if value in reads[f"c.{s}"])
+        read = _named(s for s in self.slots if f"c.{s}" in reads[value])
+        return f"event {event} " + " and ".join(
+            x for x in (f"reads {read}" if read else "", f"acts on {hit}" if hit else "") if x
+        )
+
     def _bend(self, once: Program) -> str:
         """Why its steps do not compose; empty where they do."""
         if self.events:
-            return f"spikes of its own act on it: {_event_words(self.events)}"
+            return "spikes of its own act on it: " + "; ".join(map(self._acts, self.events))
         return moebius.broken(once, self.slots) or _bent(once.body, [f"c.{s}" for s in self.slots], dict(once.next))
 
 
@@ -306,6 +316,11 @@ def _with_matrices(stage: Stage, matrix: Program) -> Stage:
 def _still(released: Program) -> str:
     """What keeps a step with given spikes from being linear, part after part; empty where nothing does."""
     return next((s.reason for s in partition(released).stages if s.kind == "loop"), "")
+
+
+def _named(slots: Iterable[str]) -> str:
+    """States in a sentence, a complex one once."""
+    return ", ".join(dict.fromkeys(readable(s.removesuffix(".re").removesuffix(".im")) for s in slots))
 
 
 def _bent(body: tuple[Assign, ...], own: list[str], values: Mapping[str, str]) -> str:
@@ -322,10 +337,6 @@ def _only(step: Program, names: Iterable[str]) -> Program:
     outputs = {n: values[n] for n in names}
     found = cut(step.body, outputs.values(), lambda v: v[2:] if v in inputs else None)
     return program_of(step, found, outputs)
-
-
-def _event_words(events: tuple[str, ...]) -> str:
-    return "event " + events[0] if len(events) == 1 else "events " + ", ".join(events)
 
 
 def _affine_reason(form: str, size: int, when: str) -> str:
