@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from neuroode.analysis import algebra
 from neuroode.analysis.conditions import in_the_disc, in_the_half_plane, on_the_real_axis
 from neuroode.analysis.inequality import Bounds, normal, plain, solve
 from neuroode.analysis.region import StabilityFunction
@@ -140,5 +141,5 @@ def _known(system: OdeSystem, solved: tuple[Bounds, ...]) -> Iterator[str]:
     for bounds in (b for b in solved if b.symbol.name in system.definitions):
         for side, edges in (("lower", bounds.lower), ("upper", bounds.upper)):
             for name, e in system.definitions.items():
-                if any(sp.simplify(edge - e.subs(stronger)) == 0 for edge in edges):
+                if any(algebra.simplify(edge - e.subs(stronger)) == 0 for edge in edges):
                     yield f"{name} is the {side} bound of {bounds.symbol.name}"

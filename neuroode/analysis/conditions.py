@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from neuroode.analysis import algebra
 from neuroode.analysis.inequality import MAX_OPERATIONS, Roots, normal
 
 
@@ -29,7 +30,7 @@ def on_the_real_axis(A: sp.Matrix, interval: tuple[sp.Expr, sp.Expr], dt: sp.Sym
 
 
 def _disc_of_one(a: sp.Expr) -> list[sp.Expr]:
-    above, below = sp.fraction(sp.together(a))
+    above, below = sp.fraction(algebra.together(a))
     (x, y), (u, v) = _parts(above), _parts(below)
     if y == 0 and v == 0:
         return [1 - a, 1 + a]
@@ -47,7 +48,7 @@ def _decide(M: sp.Matrix, one: object, two: object) -> list[sp.Expr] | None:
         found = two(hidden.trace(), hidden.det())  # type: ignore[operator]
     else:
         return None
-    found = [roots.reduce(sp.together(c)) for c in found]
+    found = [roots.reduce(algebra.together(c)) for c in found]
     if sum(map(sp.count_ops, found)) > MAX_OPERATIONS:
         return None
     return _kept([normal(c) for c in found], roots)

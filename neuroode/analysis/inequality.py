@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from neuroode.analysis import algebra
 from neuroode.system.show import show
 
 MAX_OPERATIONS = 2_000
@@ -104,7 +105,7 @@ def normal(e: sp.Expr) -> sp.Expr:
 
     True and False stand for expressions that are never negative, or always.
     """
-    e = sp.together(e)
+    e = algebra.together(e)
     if e.is_nonnegative:
         return sp.true
     if e.is_negative:
@@ -181,7 +182,7 @@ def _interval(c: sp.Expr, x: sp.Symbol) -> Bounds | None:
     if len(coefficients) == 2:
         return _linear(coefficients, x)
     a, b, d = coefficients
-    square = sp.together(b**2 - 4 * a * d)
+    square = algebra.together(b**2 - 4 * a * d)
     if not a.is_negative:  # outside the roots: no interval
         return None
     root = _square_root(square)
@@ -212,5 +213,5 @@ def _linear(coefficients: list[sp.Expr], x: sp.Symbol) -> Bounds | None:
 
 def tidy(e: sp.Expr) -> sp.Expr:
     """The shortest of a few equal forms."""
-    forms = [e, sp.cancel(e), sp.factor(e), sp.together(sp.expand(e))]
+    forms = [e, algebra.cancel(e), algebra.factor(e), algebra.together(sp.expand(e))]
     return min(forms, key=lambda f: (sp.count_ops(f), str(f)))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import sympy as sp
 
+from neuroode.analysis import algebra
 from neuroode.analysis.inequality import MAX_OPERATIONS, normal, plain, tidy
 from neuroode.analysis.symbols import HELD, assumed, at_rest, held, in_definitions
 from neuroode.analysis.types import Block, Fact, Report
@@ -28,7 +29,7 @@ def eigenvalues(A: sp.Matrix) -> tuple[sp.Expr, ...] | None:
         return tuple(A.diagonal())
     if A.rows != 2 or sum(map(sp.count_ops, A)) > MAX_OPERATIONS:
         return None
-    half, root = sp.factor(A.trace() / 2), sp.sqrt(tidy(sp.expand((A.trace() / 2) ** 2 - A.det())))
+    half, root = algebra.factor(A.trace() / 2), sp.sqrt(tidy(sp.expand((A.trace() / 2) ** 2 - A.det())))
     return half + root, half - root
 
 
@@ -86,8 +87,8 @@ def _single(system: OdeSystem, state: str, value: sp.Expr) -> Iterator[Fact]:
 
 
 def _pair(subject: str, A: sp.Matrix) -> Iterator[Fact]:
-    trace, det = sp.factor(A.trace()), sp.factor(A.det())
-    apart = normal(sp.factor(sp.expand(det - trace**2 / 4)))
+    trace, det = algebra.factor(A.trace()), algebra.factor(A.det())
+    apart = normal(algebra.factor(sp.expand(det - trace**2 / 4)))
     yield Fact(*_damping(apart, subject))
     if det.is_nonpositive:
         return
@@ -120,12 +121,12 @@ def _rest_facts(system: OdeSystem, block: Block) -> Iterator[Fact]:
     A, drive = _still(block.A, system), _still(sampled(system, block.drive), system)
     if len(block.states) > MAX_STATES or A is None or drive is None or drive.has(system.symbols.get("step", sp.nan)):
         return  # nothing rests under a drive that reads the time
-    if sp.simplify(A.det()) == 0:
+    if algebra.simplify(A.det()) == 0:
         yield Fact(
             "no single resting point", subject, "proved", "the matrix is singular: a constant input is summed up"
         )
         return
-    rest = (-A.inv() * drive).applyfunc(lambda e: sp.factor(sp.cancel(e)))
+    rest = (-A.inv() * drive).applyfunc(lambda e: algebra.factor(algebra.cancel(e)))
     rows = [f"{s} = {plain(e)}" for s, e in zip(block.states, rest, strict=True)]
     yield Fact("rests at", subject, "proved", ", ".join(rows).replace("[t]", "") + _while(system))
 
@@ -182,8 +183,8 @@ def transfer(system: OdeSystem, block: Block) -> dict[tuple[str, str], sp.Expr] 
 
 
 def _rational(h: sp.Expr) -> sp.Expr:
-    above, below = sp.fraction(sp.cancel(sp.together(h)))
-    return sp.factor(above) / sp.collect(sp.expand(below), S)
+    above, below = sp.fraction(algebra.cancel(algebra.together(h)))
+    return algebra.factor(above) / sp.collect(sp.expand(below), S)
 
 
 def sampled(system: OdeSystem, drive: sp.Matrix) -> sp.Matrix:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from neuroode.analysis import algebra
 from neuroode.analysis.conditions import in_the_disc
 
 X, Y = sp.symbols("x y", real=True)
@@ -62,7 +63,7 @@ class StabilityFunction:
 
     def _left_end(self, R: sp.Expr) -> sp.Expr:
         """First x < 0 beyond which |R| > 1; 0 if that is so at once."""
-        above, below = (sp.expand(sp.Mul(*(e, sp.conjugate(e)))) for e in sp.fraction(sp.together(R)))
+        above, below = (sp.expand(sp.Mul(*(e, sp.conjugate(e)))) for e in sp.fraction(algebra.together(R)))
         gap = sp.Poly(sp.expand(above - below), X)
         roots = sorted((r for r in gap.real_roots() if r < 0), reverse=True)
         for inner, outer in zip([sp.S.Zero, *roots], [*roots, None], strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from neuroode.analysis import linearity
+from neuroode.analysis import algebra, linearity
 from neuroode.analysis.riccati import riccati_facts
 from neuroode.analysis.types import Block, Fact, Report
 from neuroode.system.show import show
@@ -62,7 +62,7 @@ def _stability(b: Block) -> list[Fact]:
         values = list(b.A.diagonal())
         signs, detail = [sp.re(v) for v in values], f"eigenvalues {', '.join(map(show, values))}"
     elif b.A.rows == 2 and all(x.is_real for x in b.A):
-        trace, det = sp.factor(b.A.trace()), sp.factor(b.A.det())
+        trace, det = algebra.factor(b.A.trace()), algebra.factor(b.A.det())
         signs, detail = [trace, -det], f"trace {show(trace)} and determinant {show(det)}"
     else:
         return [Fact("stability not decided", subject, "proved", "the block is larger than the symbolic budget")]

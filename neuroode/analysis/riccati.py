@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from neuroode.analysis import algebra
 from neuroode.analysis.linearity import STEPS, moving, running
 from neuroode.analysis.types import Block, Fact
 from neuroode.system.show import show
@@ -54,7 +55,9 @@ def _neat(e: sp.Expr) -> sp.Expr:
     if e.count_ops() > FACTORED or not e.is_polynomial(*held):
         return e
     rows = sp.Poly(e, *held).terms() if held else [((), e)]
-    return sp.Add(*[sp.factor(a) * sp.Mul(*[s**k for s, k in zip(held, powers, strict=True)]) for powers, a in rows])
+    return sp.Add(
+        *[algebra.factor(a) * sp.Mul(*[s**k for s, k in zip(held, powers, strict=True)]) for powers, a in rows]
+    )
 
 
 def riccati_facts(system: OdeSystem, block: Block) -> list[Fact]:

@@ -7,6 +7,7 @@ from functools import cache
 import sympy as sp
 from sympy.utilities.iterables import strongly_connected_components
 
+from neuroode.analysis import algebra
 from neuroode.analysis.boundary import Amplification, Boundary, boundaries
 from neuroode.analysis.linearity import running
 from neuroode.analysis.modes import MAX_BLOCKS
@@ -160,4 +161,4 @@ def stability_function(method: str) -> StabilityFunction:
     z, x = sp.Symbol("z"), running(d.report.system)["x"]
     k, dt = d.report.system.symbols["k"], d.report.system.symbols["dt"]
     factor = sp.diff(whole(d.updates[0], d.updates[0].values["x"]), x)
-    return StabilityFunction(sp.simplify(factor.subs(k, z / dt)), z)
+    return StabilityFunction(algebra.simplify(factor.subs(k, z / dt)), z)

@@ -168,6 +168,8 @@ def _modes(
         rate = evaluate(at_silence(report.system, block.A.extract(at, at)), drawn)
         rate = np.broadcast_to(rate if np.any(rate.imag) else rate.real, (count, len(at), len(at)))
     M = _matrix(report, a, step)
+    if not np.isfinite(M).all() or (rate is not None and not np.isfinite(rate).all()):
+        return []  # a coefficient beyond the range of numbers has no modes
     wide = (
         rate is not None and M.shape[-1] != rate.shape[-1]
     )  # coupled complex states: conjugates are no modes of theirs
