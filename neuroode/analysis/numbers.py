@@ -47,8 +47,12 @@ def evaluate(M: sp.Matrix, values: Mapping[str, Array | float]) -> Array:
     return found
 
 
+MOST = 2**53  # beyond, numpy takes a whole number for an object
+
+
 def _number(e: sp.Expr, values: Mapping[str, Array | float]) -> Array:
     symbols = sorted(e.free_symbols, key=str)
+    e = e.xreplace({n: sp.Float(n) for n in e.atoms(sp.Integer) if abs(n) > MOST})
     with np.errstate(all="ignore"):
         return sp.lambdify(symbols, e, [FUNCTIONS, "scipy", "numpy"])(*(values[s.name] for s in symbols))
 
