@@ -69,7 +69,7 @@ def test_with_its_spikes_known_it_is_one() -> None:
 
 
 def test_a_finite_threshold_and_reset_break_the_group() -> None:
-    with pytest.raises(no.Unsupported, match="event s, and even with them known there is a Moebius map that stops at"):
+    with pytest.raises(no.Unsupported, match="acts on v, and even with them known there is a Moebius map that stops"):
         no.load("qif").torch(3, schedule="scan")
 
 
