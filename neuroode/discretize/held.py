@@ -38,16 +38,20 @@ def beside_held(found: Discretization, derive: Callable[[Report], Discretization
     for group in groups(holding):
         still = frozenset(s for e in group for s in e.hold if s in system.flows)
         if still and _is_read(system, still):
-            rows[still] = _differing(derive(analyse(_at_rest(system, still))), free, still)
+            pushed = {i.state for i in system.impulses if i.at == "start"} & still
+            rows[still] = _differing(derive(analyse(_at_rest(system, still))), free, still, pushed)
     return rows
 
 
-def _differing(found: Discretization, free: dict[str, sp.Expr], still: frozenset[str]) -> Beside:
-    """The updates that are not the free ones; their stages get names of their own."""
+def _differing(found: Discretization, free: dict[str, sp.Expr], still: frozenset[str], pushed: set[str]) -> Beside:
+    """The updates that are not the free ones, or read a state that an impulse does not push while it rests.
+
+    Their stages get names of their own.
+    """
     stages = [row for u in found.updates for row in u.stages]
     own = {s: sp.Symbol(f"{s.name} beside {sorted(still)}", **s.assumptions0) for s, _ in stages}
     values = {s: e.xreplace(own) for u in found.updates for s, e in u.values.items() if s not in still}
-    differing = {s: e for s, e in values.items() if e != free[s]}
+    differing = {s: e for s, e in values.items() if e != free[s] or pushed & {x.name for x in e.free_symbols}}
     return Beside(differing, tuple((own[s], e.xreplace(own)) for s, e in stages))
 
 

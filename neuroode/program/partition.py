@@ -17,7 +17,7 @@ from neuroode.program.collapse import Collapse, collapse
 from neuroode.program.degree import OTHER, bend, degrees
 from neuroode.program.graph import Graph
 from neuroode.program.jacobian import Matrix, attached, drive, entries, is_complex, is_invariant, is_whole, jacobian
-from neuroode.program.slices import Slice, cut, program_of, signed, with_outputs
+from neuroode.program.slices import Slice, builder_of, cut, program_of, renamed, signed, with_outputs
 from neuroode.program.types import CLOCK, Assign, EventSlot, Program
 
 DENSE = 4  # states of the largest dense scan
@@ -249,7 +249,7 @@ class _Maker:
         border = _border(self.graph, self.before, own)
         found = self._slice(border)
         carry = {s: self.graph.next[f"c.{s}"] for s in self.slots}
-        return program_of(self.program, found, self._roots(), carry=carry, events=_renamed(self._slots(), found))
+        return program_of(self.program, found, self._roots(), carry=carry, events=renamed(self._slots(), found))
 
     def _step(self, *, frozen: bool) -> Program:
         """Pointwise; an event of its own has the value of its bit and, unless frozen, the slope of its surrogate."""
@@ -257,17 +257,16 @@ class _Maker:
         outer = _border(self.graph, self.before, own)
         found = self._slice(lambda v: v if v.startswith("c.") else outer(v))
         if self._kept_whole(frozen):
-            return program_of(self.program, found, self._roots(), events=_renamed(self._slots(), found))
-        b = _levels(self.program, found)
-        rename: dict[str, str] = {}
+            return program_of(self.program, found, self._roots(), events=renamed(self._slots(), found))
+        bits = tuple(f"e.{e}" for e in self.events)
+        base = replace(program_of(self.program, found, {}), inputs=(*found.inputs, *bits))
+        b, rename = builder_of(base), dict[str, str]()
         for a in found.body:
             if a.op == "event":
                 rename[a.name] = self._given(b, a, rename, frozen)
             else:
                 b.adopt([a], rename)
         rows = {n: rename.get(found.at.get(v, v), found.at.get(v, v)) for n, v in self._roots().items()}
-        bits = tuple(f"e.{e}" for e in self.events)
-        base = replace(program_of(self.program, found, {}), inputs=(*found.inputs, *bits))
         return with_outputs(base, b, rows)
 
     def _kept_whole(self, frozen: bool) -> bool:
@@ -377,23 +376,3 @@ def _pointwise(program: Program, outputs: Mapping[str, str], border) -> Program:
     inside = {str(a.value) for a in found.body if a.op == "event"}
     assert not inside, "every event belongs to a stage"
     return program_of(program, found, outputs)
-
-
-def _renamed(slots: tuple[EventSlot, ...], found: Slice) -> tuple[EventSlot, ...]:
-    """Slots of events whose margins or slopes read what is an input of the slice."""
-    at = found.at
-    rows = []
-    for s in slots:
-        slope = tuple(Assign(a.name, a.op, tuple(at.get(x, x) for x in a.args), a.value) for a in s.slope)
-        margin, last = at.get(s.margin, s.margin), at.get(s.slope_id, s.slope_id)
-        rows.append(replace(s, margin=margin, slope=slope, slope_id=last))
-    return tuple(rows)
-
-
-def _levels(program: Program, found: Slice) -> Builder:
-    b = Builder(prefix="&")
-    for c in program.coefficients:
-        b.declare(c.name, c.level, c.trainable)
-    for name in found.inputs:
-        b.declare(f"x.{name}", "lane", True)
-    return b

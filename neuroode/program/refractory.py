@@ -51,7 +51,7 @@ def held(step: _Step, name: str, moved: Value) -> Value:
         still = frozenset(s for e in group for s in e.hold if s in step.system.flows)
         beside = step.discretization.beside_held.get(still)
         if beside and name in beside.values:
-            moved = _choose(step, group, _beside(step, still, name, beside.values[name]), moved)
+            moved = choose(step, group, _beside(step, still, name, beside.values[name]), moved)
     return moved
 
 
@@ -59,7 +59,7 @@ def at_rest(step: _Step, name: str, moved: Value) -> Value:
     """`moved`, or what the last step left while an event holds the state."""
     for event in step.system.events:
         if name in event.hold:
-            moved = _choose(step, (event,), step._value(f"{name}[t-1]"), moved)
+            moved = choose(step, (event,), step._value(f"{name}[t-1]"), moved)
     return moved
 
 
@@ -76,7 +76,7 @@ def _beside(step: _Step, still: frozenset[str], name: str, e: Any) -> Value:
     return value
 
 
-def _choose(step: _Step, group: tuple[Event, ...], x: Value, y: Value) -> Value:
+def choose(step: _Step, group: tuple[Event, ...], x: Value, y: Value) -> Value:
     """x where every event of the group is refractory, else y."""
     b = step.builder
     condition = blocked(step, group[0])

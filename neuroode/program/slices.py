@@ -86,3 +86,14 @@ def with_outputs(program: Program, b: Builder, outputs: Mapping[str, str]) -> Pr
     inputs = {f"x.{n}" for n in program.inputs}
     found = cut(b.assigns, outputs.values(), lambda v: v[2:] if v in inputs else None)
     return program_of(program, found, outputs)
+
+
+def renamed(slots: tuple[EventSlot, ...], found: Slice) -> tuple[EventSlot, ...]:
+    """Slots of events whose margins or slopes read what is an input of the slice."""
+    at = found.at
+    rows = []
+    for s in slots:
+        slope = tuple(Assign(a.name, a.op, tuple(at.get(x, x) for x in a.args), a.value) for a in s.slope)
+        margin, last = at.get(s.margin, s.margin), at.get(s.slope_id, s.slope_id)
+        rows.append(replace(s, margin=margin, slope=slope, slope_id=last))
+    return tuple(rows)
