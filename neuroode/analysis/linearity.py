@@ -19,6 +19,8 @@ NOT_HOLOMORPHIC = (sp.re, sp.im, sp.conjugate, sp.Abs, sp.arg)
 #: functions whose declared derivative is not the slope of their value, so that it proves nothing about linearity
 STEPS = (fn.operator, fn.gate, fn.rounded, fn.detach, sp.floor, sp.ceiling, sp.sign)
 
+FRACTION = sp.Symbol("fraction", real=True)  # of the step, 0 to 1, where it stays open
+
 
 def running(system: OdeSystem) -> dict[str, sp.Symbol]:
     """Flow state -> symbol of its running value."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import sympy as sp
-
 from neuroode._errors import Unsupported
-from neuroode.analysis.linearity import during
+from neuroode.analysis.linearity import FRACTION, during
 from neuroode.analysis.types import Report
 from neuroode.discretize.riccati import check_infinity
 from neuroode.discretize.types import Discretization
@@ -23,8 +21,6 @@ from neuroode.program.lower import Value
 from neuroode.program.slices import cut, program_of, renamed, signed
 from neuroode.program.types import Assign, CarrySlot, EventSlot, Program
 from neuroode.system.types import Test
-
-FRACTION = "fraction"  # of the step, 0 to 1: where within it a field is evaluated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ class Hybrid:
         states: real slots of the flow states, in order: v, u.re, u.im.
         events: names of the events, in order.
         start: -> `y.v`, when the flow begins; impulses at the start of the step are in.
-        field: from `y.v` and `fraction` -> `d.v`, dy/dtime; 0 for a state that a refractory time holds.
+        field: from `y.v` and `fraction` (of the step, 0 to 1) -> `d.v`, dy/dtime; 0 for a state that a refractory time holds.
         guards: from `y.v` -> `e.s`, the bit with its surrogate; `m.s`, its margin, where it is one comparison.
         jump: from `y.v` and `j.s` -> `y.v` behind the resets of the events whose j is 1.
         finish: from `y.v`, `e.s` (the signals) and `j.s` (1: `y` has not jumped yet) -> `out.NAME`, `next.SLOT`,
@@ -85,7 +81,7 @@ class _Open(_Step):
             self.values[name] = self._declared(name)
         for event in self.system.events:  # flow states jump by bits of their own: they may have jumped within the step
             self.values[f"j.{event.name}"] = Value(self.builder.declare(f"x.j.{event.name}", "lane", True))
-        self.values[FRACTION] = Value(self.builder.declare(f"x.{FRACTION}", "lane"))
+        self.values[FRACTION.name] = Value(self.builder.declare(f"x.{FRACTION}", "lane"))
 
     def _declared(self, name: str) -> Value:
         parts = [self.builder.declare(f"x.y.{p}", "lane", True) for p in self._parts(name)]
@@ -110,7 +106,7 @@ class _Open(_Step):
     def _pieces(self, after: dict[str, Value]) -> list[tuple[str, str]]:
         rows: list[tuple[str, str]] = []
         for name, flow in self.system.flows.items():
-            slope = self._whole(name, during(self.system, flow, sp.Symbol(FRACTION, real=True)))
+            slope = self._whole(name, during(self.system, flow, FRACTION))
             rows += self._row("y", name, self._unless_held(name, self._start(name), self._value(f"{name}[t-1]")))
             rows += self._row("d", name, self._unless_held(name, slope, Value(self.builder.const(0.0))))
             rows += self._row("j", name, after[name])

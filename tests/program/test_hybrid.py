@@ -9,7 +9,7 @@ import neuroode as no
 from neuroode import models
 from neuroode._errors import Unsupported
 from neuroode.analysis.report import analyse
-from neuroode.program.hybrid import FRACTION, Hybrid, hybrid
+from neuroode.program.hybrid import Hybrid, hybrid
 from neuroode.program.interpret import Env, evaluate, prologue, run
 from neuroode.program.types import CLOCK, Program
 from neuroode.program.values import initial_values, slots
@@ -52,7 +52,9 @@ def euler(h: Hybrid, parameters: Env, x: Env, dt: float) -> tuple[Env, Env]:
     carry = {s.name: np.broadcast_to(env[s.init], LANES) for s in h.whole.carry}
     rows: dict[str, list[np.ndarray]] = {}
     for t in range(STEPS):
-        known = {n: v[t] for n, v in x.items()} | {f"c.{n}": v for n, v in carry.items()} | {FRACTION: np.zeros(LANES)}
+        known = (
+            {n: v[t] for n, v in x.items()} | {f"c.{n}": v for n, v in carry.items()} | {"fraction": np.zeros(LANES)}
+        )
         around = env | {f"x.{n}": v for n, v in known.items()}
         y = values(h.start, around)
         d = values(h.field, around | {f"x.{n}": v for n, v in y.items()})
