@@ -36,7 +36,7 @@ class Hybrid:
         states: real slots of the flow states, in order: v, u.re, u.im.
         events: names of the events, in order.
         start: -> `y.v`, when the flow begins; impulses at the start of the step are in.
-        field: from `y.v` and `fraction` (of the step, 0 to 1) -> `d.v`, dy/dtime; 0 for a state that a refractory time holds.
+        field: from `y.v` and `fraction` (of the step, 0 to 1) -> `d.v`, dy/dtime; 0 where a refractory time holds v.
         guards: from `y.v` -> `e.s`, the bit with its surrogate; `m.s`, its margin, where it is one comparison.
         jump: from `y.v` and `j.s` -> `y.v` behind the resets of the events whose j is 1.
         finish: from `y.v`, `e.s` (the signals) and `j.s` (1: `y` has not jumped yet) -> `out.NAME`, `next.SLOT`,
