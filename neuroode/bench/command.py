@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from neuroode._errors import RunError
-from neuroode.bench import memory, page
+from neuroode.bench import grid, memory, page
 from neuroode.bench.cases import CASES
 from neuroode.bench.table import tables
 
@@ -34,8 +34,11 @@ def sections(parts: tuple[str, ...], quick: bool) -> Iterator[str]:
         yield page.plain(ecg.TITLE, ecg.step_rows(rounds=3 if quick else 7))
     if "memory" in parts:
         yield page.peaks(memory.peaks(), memory.MEGABYTES)
+        for case in ("leaky", "prf") if quick else [c.name for c in grid.CASES]:
+            what = f"{case}, {memory.LONG} steps of {memory.LANES} lanes"
+            yield page.peaks(memory.long_peaks(case), memory.MEGABYTES, what)
     if "grid" in parts:
-        yield from import_module("neuroode.bench.grid").sections(quick)
+        yield from grid.sections(quick)
     if "auto" in parts:
         yield from import_module("neuroode.bench.auto_torch").sections(quick)
     if "start" in parts:

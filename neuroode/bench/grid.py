@@ -57,7 +57,11 @@ def problem(case: Case, steps: int, lanes: int, dtype: str) -> Problem:
         values = {"tau": np.full(shape[2], 20.0)}
     if case.name == "prf":
         values = {"delta": draw.uniform(0.01, 0.1, shape[2]), "theta": draw.uniform(0.1, 6, shape[2])}
-    given = {k: v.astype(dtype) for k, v in values.items()}
+    if case.name == "drf":
+        C = draw.normal(size=(shape[2], 4)) + 1j * draw.normal(size=(shape[2], 4))
+        values = {"delta": draw.uniform(0.01, 0.1, shape[2]), "C": C, "alpha": draw.uniform(0, 0.5, 4)}
+    kinds = {"f": dtype, "c": "complex64" if dtype == "float32" else "complex128"}
+    given = {k: v.astype(kinds[v.dtype.kind]) for k, v in values.items()}
     return Problem(
         case, x.astype("float32").astype(dtype), draw.normal(size=shape).astype("float32").astype(dtype), given
     )

@@ -13,6 +13,7 @@ from neuroode.bench.cases import Peer, Problem, Run
 from neuroode.bench.scans_jax import STEPS, _run, _spike, layer, scan
 
 atan = _spike(lambda m: 1 / (1 + (jnp.pi * m) ** 2))
+CASES = ("leaky", "lif", "prf", "drf", "sliding_psn")
 LIF = next(step for name, step, _ in STEPS if name == "lif")
 
 
@@ -67,7 +68,10 @@ def linear(
 
 
 PEERS = (
-    *(Peer(case, "neuroode, JAX layer", "jax", layer, "", {}) for case in ("leaky", "lif", "prf")),
+    *(
+        Peer(case, "neuroode, JAX layer", "jax", layer, "", {})
+        for case in ("leaky", "lif", "prf", "drf", "sliding_psn")
+    ),
     *(
         Peer(case, name, "jax", partial(linear, gains=gains, read=read, solve=solve), "", {})
         for case, gains, read in (("leaky", _leaky, _read_leaky), ("prf", _prf, _read_prf))

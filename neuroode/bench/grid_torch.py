@@ -100,6 +100,40 @@ def loop_prf(p: Problem) -> Run:
     return training(forward, p, [delta, theta])
 
 
+class Triangle(torch.autograd.Function):
+    """Heaviside with the surrogate max(0, 1 - |m|)."""
+
+    @staticmethod
+    def forward(ctx: Any, margin: Tensor) -> Tensor:
+        ctx.save_for_backward(margin)
+        return (margin > 0).to(margin.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        (margin,) = ctx.saved_tensors
+        return g * (1 - margin.abs()).clamp(min=0)
+
+
+def loop_drf(p: Problem) -> Run:
+    """Four branches, tau = 2 and omega = pi k, read as Re sum C z; the threshold is raised by the last pre-spikes."""
+    delta, C, alpha = (leaf(p.values[k]) for k in ("delta", "C", "alpha"))
+    rate = -0.5 + 1j * torch.pi * torch.arange(4)
+
+    def forward(x: Tensor) -> Tensor:
+        A = torch.exp(delta[:, None] * rate)
+        gain, rows, past = (A - 1) / rate, [], [torch.zeros_like(x[0])] * 4
+        z = torch.zeros_like(x[0])[..., None] * gain
+        for now in x.unbind(0):
+            z = A * z + gain * now[..., None]
+            h = (C * z).real.sum(-1)
+            v_th = 1 + sum(a * b for a, b in zip(alpha, past, strict=True))
+            past = [Triangle.apply(h - 1), *past[:-1]]
+            rows.append(Triangle.apply(h - v_th))
+        return torch.stack(rows)
+
+    return training(forward, p, [delta, C, alpha])
+
+
 TAPS = 32
 
 
@@ -140,6 +174,7 @@ PEERS = (
     *_schedules("prf", "sequential", "scan", "fft"),
     Peer("prf", "torch loop", "", loop_prf, "", {}),
     *_schedules("drf", "sequential", "scan", "fft"),
+    Peer("drf", "torch loop", "", loop_drf, "", {}),
     *_schedules("sliding_psn", "sequential", "scan"),
     Peer("sliding_psn", "torch conv1d", "", convolved_psn, "", {}),
     Peer("sliding_psn", "SpikingJelly SlidingPSN", "spikingjelly", sliding_psn, "", {}),

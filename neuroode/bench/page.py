@@ -79,8 +79,8 @@ def plain(title: str, rows: Iterable[Row]) -> str:
     return f"## {title}\n\n" + "\n".join(head + body)
 
 
-def peaks(rows: Iterable[tuple[str, float | None]], megabytes: int) -> str:
-    head = f"## Peak memory of a LIF step\n\nBeyond input and cotangent, in arrays of the input's {megabytes} MiB.\n\n"
+def peaks(rows: Iterable[tuple[str, float | None]], megabytes: int, what: str = "a LIF step") -> str:
+    head = f"## Peak memory of {what}\n\nBeyond input and cotangent, in arrays of the input's {megabytes} MiB.\n\n"
     body = [f"| {name} | {'does not run' if peak is None else f'{peak:.1f}'} |" for name, peak in rows]
     return head + "\n".join(["| candidate | arrays |", "|---|---|", *body])
 
