@@ -79,16 +79,16 @@ def _spikingjelly(model: str) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]
         from spikingjelly.activation_based import functional, neuron, surrogate
     except ImportError:
         return
-    from neuroode.bench.ours_torch import FastSigmoid
+    from neuroode.bench.ours_torch import fast_sigmoid
 
     def lif(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         v = 0.95 * v + 0.05 * x
-        s = FastSigmoid.apply(v - 1)
+        s = fast_sigmoid(v - 1)
         return s, v - s
 
     def alif(x: Tensor, v: Tensor, a: Tensor) -> tuple[Tensor, ...]:
         v, a = 0.95 * v + 0.05 * x, 0.995 * a
-        s = FastSigmoid.apply(v - 1 - 1.8 * a)
+        s = fast_sigmoid(v - 1 - 1.8 * a)
         return s, v - s, a + s
 
     flexible = neuron.FlexSN(*((lif, 1) if model == "lif" else (alif, 2)))

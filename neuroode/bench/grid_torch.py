@@ -10,7 +10,7 @@ import torch
 import neuroode as no
 from neuroode.bench.cases import Peer, Problem, Run
 from neuroode.bench.libraries_torch import spikingjelly_lif
-from neuroode.bench.ours_torch import Tensor, leaf, loop_lif, training
+from neuroode.bench.ours_torch import Tensor, heaviside, leaf, loop_lif, training
 
 ATAN: dict[str, object] = {"kind": "atan", "width": 0.3183098861837907}
 
@@ -70,18 +70,8 @@ def loop_leaky(p: Problem) -> Run:
     return training(forward, p, [tau])
 
 
-class Atan(torch.autograd.Function):
-    """Heaviside at 0 with the surrogate 1/(1 + (pi m)^2)."""
-
-    @staticmethod
-    def forward(ctx: Any, margin: Tensor) -> Tensor:
-        ctx.save_for_backward(margin)
-        return (margin >= 0).to(margin.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-        (margin,) = ctx.saved_tensors
-        return g / (1 + (torch.pi * margin) ** 2)
+atan = heaviside(lambda g, m: g / (1 + (torch.pi * m) ** 2), at_zero=True)
+triangle = heaviside(lambda g, m: g * (1 - m.abs()).clamp(min=0))
 
 
 def loop_prf(p: Problem) -> Run:
@@ -94,24 +84,10 @@ def loop_prf(p: Problem) -> Run:
         u, rows = torch.zeros_like(x[0]) * gain, []
         for now in x.unbind(0):
             u = keep * u + gain * now
-            rows.append(Atan.apply(u.real - 1))
+            rows.append(atan(u.real - 1))
         return torch.stack(rows)
 
     return training(forward, p, [delta, theta])
-
-
-class Triangle(torch.autograd.Function):
-    """Heaviside with the surrogate max(0, 1 - |m|)."""
-
-    @staticmethod
-    def forward(ctx: Any, margin: Tensor) -> Tensor:
-        ctx.save_for_backward(margin)
-        return (margin > 0).to(margin.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-        (margin,) = ctx.saved_tensors
-        return g * (1 - margin.abs()).clamp(min=0)
 
 
 def loop_drf(p: Problem) -> Run:
@@ -127,8 +103,8 @@ def loop_drf(p: Problem) -> Run:
             z = A * z + gain * now[..., None]
             h = (C * z).real.sum(-1)
             v_th = 1 + sum(a * b for a, b in zip(alpha, past, strict=True))
-            past = [Triangle.apply(h - 1), *past[:-1]]
-            rows.append(Triangle.apply(h - v_th))
+            past = [triangle(h - 1), *past[:-1]]
+            rows.append(triangle(h - v_th))
         return torch.stack(rows)
 
     return training(forward, p, [delta, C, alpha])
@@ -152,7 +128,7 @@ def convolved_psn(p: Problem) -> Run:
     def forward(x: Tensor) -> Tensor:
         rows = torch.nn.functional.pad(x.flatten(1).t()[:, None], (TAPS - 1, 0))
         h = torch.nn.functional.conv1d(rows, weight[None, None])
-        return Atan.apply(h[:, 0].t().reshape(x.shape) - bias)
+        return atan(h[:, 0].t().reshape(x.shape) - bias)
 
     return training(forward, p, [weight, bias])
 

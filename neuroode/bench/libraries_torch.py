@@ -9,9 +9,9 @@ import torch
 
 from neuroode.bench.cases import Peer, Problem, Run
 from neuroode.bench.ours_torch import (
-    DoubleGaussian,
-    FastSigmoid,
     Tensor,
+    double_gaussian,
+    fast_sigmoid,
     leaf,
     loop_alif,
     loop_brf,
@@ -72,7 +72,7 @@ def flexsn_lif(p: Problem) -> Run:
     def core(x: Tensor, v: Tensor, tau: Tensor) -> tuple[Tensor, ...]:
         alpha = torch.exp(-1 / tau)
         v = alpha * v + (1 - alpha) * x
-        s = FastSigmoid.apply(v - 1)
+        s = fast_sigmoid(v - 1)
         return s, v - s
 
     return _flexsn(core, 1, ("tau",), p)
@@ -82,7 +82,7 @@ def flexsn_alif(p: Problem) -> Run:
     def core(x: Tensor, v: Tensor, a: Tensor, tau: Tensor, tau_a: Tensor) -> tuple[Tensor, ...]:
         alpha = torch.exp(-1 / tau)
         v, a = alpha * v + (1 - alpha) * x, torch.exp(-1 / tau_a) * a
-        s = FastSigmoid.apply(v - 1 - 1.8 * a)
+        s = fast_sigmoid(v - 1 - 1.8 * a)
         return s, v - s, a + s
 
     return _flexsn(core, 2, ("tau", "tau_a"), p)
@@ -92,7 +92,7 @@ def flexsn_brf(p: Problem) -> Run:
     def core(x: Tensor, u: Tensor, v: Tensor, q: Tensor, omega: Tensor, b_0: Tensor) -> tuple[Tensor, ...]:
         b = (-1 + torch.sqrt(1 - (0.01 * omega) ** 2)) / 0.01 - b_0 - q
         u, v = u + 0.01 * (b * u - omega * v + x), v + 0.01 * (omega * u + b * v)
-        z = DoubleGaussian.apply(u - 1 - q)
+        z = double_gaussian(u - 1 - q)
         return z, u, v, 0.9 * q + z
 
     return _flexsn(core, 3, ("omega", "b_0"), p)

@@ -61,32 +61,27 @@ def floor(p: Problem) -> Run:
     return Run(step, lambda: (p.x, p.x))
 
 
-class FastSigmoid(torch.autograd.Function):
-    """Heaviside with the surrogate 1/(1 + |m|/0.5)^2."""
+def heaviside(backward: Callable[[Tensor, Tensor], Tensor], at_zero: bool = False) -> Callable[[Tensor], Tensor]:
+    """A step function with a surrogate, as users write it; `backward` takes the cotangent and the margin."""
 
-    @staticmethod
-    def forward(ctx: Any, margin: Tensor) -> Tensor:
-        ctx.save_for_backward(margin)
-        return (margin > 0).to(margin.dtype)
+    class Spike(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, margin: Tensor) -> Tensor:
+            ctx.save_for_backward(margin)
+            return (margin >= 0 if at_zero else margin > 0).to(margin.dtype)
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-        (margin,) = ctx.saved_tensors
-        return g / (1 + 2 * margin.abs()) ** 2
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            return backward(g, *ctx.saved_tensors)
+
+    return Spike.apply
 
 
-class DoubleGaussian(torch.autograd.Function):
-    """Heaviside with the surrogate of the BRF paper's code."""
-
-    @staticmethod
-    def forward(ctx: Any, margin: Tensor) -> Tensor:
-        ctx.save_for_backward(margin)
-        return (margin > 0).to(margin.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
-        (m,) = ctx.saved_tensors
-        return g * (0.45878361744 * torch.exp(-2 * m * m) - 0.019947114020 * torch.exp(-m * m / 18))
+fast_sigmoid = heaviside(lambda g, m: g / (1 + 2 * m.abs()) ** 2)
+#: of the BRF paper's code
+double_gaussian = heaviside(
+    lambda g, m: g * (0.45878361744 * torch.exp(-2 * m * m) - 0.019947114020 * torch.exp(-m * m / 18))
+)
 
 
 def loop_lif(p: Problem) -> Run:
@@ -96,7 +91,7 @@ def loop_lif(p: Problem) -> Run:
         alpha, v, rows = torch.exp(-1 / tau), torch.zeros_like(x[0]), []
         for now in x.unbind(0):
             v = alpha * v + (1 - alpha) * now
-            s = FastSigmoid.apply(v - 1)
+            s = fast_sigmoid(v - 1)
             v = v - s
             rows.append(s)
         return torch.stack(rows)
@@ -112,7 +107,7 @@ def loop_alif(p: Problem) -> Run:
         v = a = torch.zeros_like(x[0])
         for now in x.unbind(0):
             v, a = alpha * v + (1 - alpha) * now, rho * a
-            s = FastSigmoid.apply(v - 1 - 1.8 * a)
+            s = fast_sigmoid(v - 1 - 1.8 * a)
             v, a = v - s, a + s
             rows.append(s)
         return torch.stack(rows)
@@ -134,7 +129,7 @@ def loop_brf(p: Problem) -> Run:
                 now = torch.addmm(now, z, W.t())
             b = rest - q
             u, v = u + dt * (b * u - omega * v + now), v + dt * (omega * u + b * v)
-            z = DoubleGaussian.apply(u - 1 - q)
+            z = double_gaussian(u - 1 - q)
             q = 0.9 * q + z
             rows.append(z)
         return torch.stack(rows)
