@@ -101,8 +101,8 @@ reset: v = v_th*exp(-v); w += 0.2
 surrogate: {kind: sigmoid, width: 0.3}
 """,
     # peak and reset at infinity: v passes, and nothing assigns it
-    "theta": """
-neuron: theta
+    "passing": """
+neuron: passing
 dt: 0.4
 inputs: {I: current, x: impulse}
 parameters:
@@ -122,7 +122,8 @@ outputs: {s: s, level: tanh(q)}
 DRIVE = {
     "lif": (8.0, 1.0), "alif": (10.0, 2.0), "cuba_lif": (1.0, 0.3), "li": (1.0, 0.0), "rf": (40.0, 0.0),
     "brf": (40.0, 0.0), "bhrf": (60.0, 0.0), "tc_lif": (0.6, 0.3), "pair": (0.7, 0.1), "levels": (3.0, 0.0),
-    "spiral": (0.6, 0.0), "two_inputs": (1.5, 0.4), "channels": (3.0, 1.0), "theta": (1.5, 1.0), "plif": (1.5, 0.5),
+    "spiral": (0.6, 0.0), "two_inputs": (1.5, 0.4), "channels": (3.0, 1.0), "passing": (1.5, 1.0), "plif": (1.5, 0.5),
+    "theta": (3.0, 0.5), "lnm": (0.8, 0.3),
     "lif_refractory": (8.0, 2.0), "glif": (0.6, 0.3), "ce_lif": (0.6, 0.2), "da_lif": (1.5, 0.5),
     "synaptic": (0.5, 0.1), "alpha": (0.6, 0.2), "perfect": (0.6, 0.2), "glif_5": (3000.0, 5000.0),
     "prf": (20.0, 5.0), "s5_rf": (20.0, 5.0), "harmonic_rf": (300.0, 60.0), "izhikevich": (20.0, 100.0),

@@ -20,7 +20,7 @@ from neuroode._errors import RunError, Unsupported
 from neuroode.nn import newton_jax
 
 #: no part of them composes over time
-REFUSED = {"adex", "izhikevich", "lif_refractory", "channels", "qif"}
+REFUSED = {"adex", "izhikevich", "lif_refractory", "channels", "qif", "lnm"}
 SLOW = pytest.mark.slow
 QUICK = {"prf", "sliding_psn", "levels"}  # `cuba_lif` runs in sharded_jax.py
 ALL = [pytest.param(n, marks=() if n in QUICK else SLOW) for n in [*ZOO, *INVENTED] if n in DRIVE and n not in REFUSED]
