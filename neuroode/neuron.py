@@ -79,6 +79,9 @@ class Neuron:
         *,
         brief: bool = False,
         seed: int = 0,
+        held: Mapping[str, float] | None = None,
+        against: str | None = None,
+        bifurcations: bool = False,
     ) -> Report:
         """What is linear, coupled, stable, resonant: facts with their evidence, boundaries of the step, figures.
 
@@ -87,22 +90,29 @@ class Neuron:
             method: of the step whose stability is examined; None takes the declared one.
             brief: only what the flow alone tells: classes, blocks, degenerate sets.
             seed: of the neurons that are drawn where inits are random.
+            held: what inputs are held at for fixed points, in their units; 0 where nothing is said.
+            against: the input that bifurcations sweep; None takes the first current that a flow reads.
+            bifurcations: text and JSON hold them too; `report.dynamics` computes each part when it is asked for.
 
         Raises:
             Unsupported: a method that was asked for does not apply.
+            RunError: no such input.
         """
-        from neuroode.program.scheme import with_figures, with_step
+        from neuroode.program.scheme import with_dynamics, with_figures, with_step
 
         here = self._at_step(dt)
         if here is not self:
-            return here.analyse(dt, method, brief=brief, seed=seed)
+            return here.analyse(
+                dt, method, brief=brief, seed=seed, held=held, against=against, bifurcations=bifurcations
+            )
         if brief:
             return self._report
         d = self.discretize(dt, method)
         report = with_step(self._report, d)
-        if dt is None and self.spec.dt is None and self.system().flows:
-            return report
-        return with_figures(report, d, self.program(dt, method=method), self.step_length(dt), seed)
+        if not (dt is None and self.spec.dt is None and self.system().flows):
+            report = with_figures(report, d, self.program(dt, method=method), self.step_length(dt), seed)
+        step = report.figures.dt if report.figures else None
+        return with_dynamics(report, step, seed, held, against, bifurcations)
 
     def discretize(self, dt: Any = None, method: str | Mapping[str, str] | None = None) -> Discretization:
         """The step of each block, with exactness, convergence order and the reason of the choice.

@@ -31,7 +31,7 @@ class Riccati:
     @property
     def discriminant(self) -> sp.Expr:
         """B^2/4 - A C: positive where there are fixed points, negative where every solution reaches infinity."""
-        return _neat(self.B**2 / 4 - self.A * self.C)
+        return neat(self.B**2 / 4 - self.A * self.C)
 
 
 def coefficients(system: OdeSystem, block: Block) -> Riccati | None:
@@ -46,10 +46,10 @@ def coefficients(system: OdeSystem, block: Block) -> Riccati | None:
         return None
     slope = sp.diff(flow, x)
     A, B, C = sp.expand(sp.diff(slope, x)) / 2, slope.subs(x, 0), flow.subs(x, 0)
-    return Riccati(x, _neat(A), _neat(B), _neat(C))
+    return Riccati(x, neat(A), neat(B), neat(C))
 
 
-def _neat(e: sp.Expr) -> sp.Expr:
+def neat(e: sp.Expr) -> sp.Expr:
     """What stands still as one product, so that nothing cancels that need not: (u_1 - u_2)^2 for three squares."""
     held = sorted((s for s in e.free_symbols if "[" in s.name), key=str)
     if e.count_ops() > FACTORED or not e.is_polynomial(*held):

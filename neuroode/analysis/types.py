@@ -15,7 +15,9 @@ from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
 
 if TYPE_CHECKING:
+    from neuroode.analysis.dynamics import Dynamics
     from neuroode.analysis.figures import Figures
+    from neuroode.analysis.fixed_points import FixedPoint
 
 EVIDENCE = ("proved", "assumed", "sampled")
 
@@ -57,7 +59,8 @@ class Report:
     """Classes per flow state, blocks in order of dependency, strongly connected sets, facts.
 
     `boundaries`: of the step, by block; `regions`: the stability function of each method that has one; `figures`:
-    numbers at one dt. Empty where only the flow was looked at.
+    numbers at one dt; `dynamics`: fixed points and more of the flow with held inputs. Empty where only the flow was
+    looked at.
     """
 
     system: OdeSystem
@@ -69,6 +72,17 @@ class Report:
     boundaries: tuple[Boundary, ...] = ()
     regions: dict[str, StabilityFunction] = field(default_factory=dict)
     figures: Figures | None = None
+    dynamics: Dynamics | None = None
+
+    @property
+    def fixed_points(self) -> tuple[FixedPoint, ...]:
+        """Of the flow with held inputs; empty where it has none, or where none was looked for (`dynamics.refusal`)."""
+        return self.dynamics.fixed_points if self.dynamics else ()
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether every flow is linear, at least while held values stand still."""
+        return all(kind in ("linear", "switched") for kind in self.classes.values())
 
     def block_of(self, state: str) -> Block:
         return next(b for b in self.blocks if state in b.states)
@@ -86,6 +100,7 @@ class Report:
             "boundaries": [b.to_json() for b in self.boundaries],
             "regions": {m: str(r) for m, r in self.regions.items()},
             "figures": self.figures.to_json() if self.figures else None,
+            "dynamics": self.dynamics.to_json() if self.dynamics else None,
         }
 
     def __str__(self) -> str:
@@ -93,6 +108,7 @@ class Report:
         rows += said_once(map(str, self.facts))
         rows += said_once(f"boundary of {b}" for b in self.boundaries)
         rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
+        rows += [str(self.dynamics)] if self.dynamics and (self.dynamics.whole or not self.is_linear) else []
         return readable("\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])]))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neuroode._errors import NeuroodeError, RunError
+from neuroode.analysis.dynamics import Dynamics
 from neuroode.analysis.figures import INSIDE, Figures, Mode, modes
 from neuroode.analysis.modes import mode_facts
 from neuroode.analysis.numbers import at_silence, evaluate, flow_in_numbers
@@ -75,12 +77,50 @@ def with_figures(report: Report, d: Discretization, program: Program, dt: float,
     rows = tuple(m for a in found for m in _modes(report, a, population, values, dt, count))
     shares = {a.states: (*_inside(report, a, population), *_inside(report, a, domain)) for a in found}
     middle = {n: np.median(v) for n, v in drawn.items()}
-    flow = flow_in_numbers(report, joined({n.removeprefix("p."): v for n, v in middle.items()}) | length)
+    flow = flow_in_numbers(report, by_name(middle) | length)
     step = _state_space(report, linear_step(program, middle | length, states), flow, dt)
     unit = (spec.dt.unit if spec.dt else None) or ""
     seconds = float(scale_and_dimension(unit)[0]) if unit else 1.0
     figures = Figures(dt, unit, seconds, count, values, rows, shares, flow, step)
     return replace(report, figures=figures, facts=(*report.facts, *_sampled(report, figures)))
+
+
+def by_name(rows: Mapping[str, Array]) -> dict[str, Array]:
+    """Parameter name -> number, from slots."""
+    return joined({n.removeprefix("p."): v for n, v in rows.items()})
+
+
+def median_neuron(spec: NeuronSpec, dt: float, seed: int) -> dict[str, complex]:
+    """Numbers of the parameters of the neuron with median ones, and dt.
+
+    Raises:
+        NeuroodeError: values that have no number at this dt.
+    """
+    drawn = slots(spec, initial_values(spec, dt, (NEURONS,), np.random.default_rng(seed)), (NEURONS,))
+    middle = {n: np.median(v) for n, v in drawn.items()}
+    return {n: complex(v) for n, v in by_name(middle).items()} | {"dt": complex(dt)}
+
+
+def with_dynamics(
+    report: Report, dt: float | None, seed: int, held: Mapping[str, float] | None, against: str | None, whole: bool
+) -> Report:
+    """The report with what the flow does while inputs are held; without a step where parameters need none.
+
+    Raises:
+        RunError: no such input.
+    """
+    spec = report.system.spec
+    names = [i.name for i in spec.inputs]
+    for name in [*(held or {}), *([against] if against is not None else [])]:
+        if name not in names:
+            raise RunError(f"'{name}' is no input of '{spec.name}'", hint=f"inputs: {', '.join(names) or 'none'}")
+    try:
+        values = median_neuron(spec, 1.0 if dt is None else dt, seed)
+    except NeuroodeError:
+        return report
+    if dt is None:
+        values.pop("dt")
+    return replace(report, dynamics=Dynamics(report.system, values, dict(held or {}), against, whole))
 
 
 def _few(rows: Mapping[str, Array]) -> dict[str, Array]:
