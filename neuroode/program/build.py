@@ -13,16 +13,18 @@ from neuroode._errors import LoweringError
 from neuroode.analysis.linearity import during, running
 from neuroode.analysis.report import analyse
 from neuroode.discretize.choose import discretize
+from neuroode.discretize.locate import located
 from neuroode.discretize.types import Discretization
-from neuroode.program import refractory
+from neuroode.program import conditions, refractory
 from neuroode.program.builder import Builder, live, reads_of
+from neuroode.program.located import Pieces
 from neuroode.program.lower import Lowering, Value
 from neuroode.program.slices import signed
 from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program, SequenceSum
 from neuroode.program.verify import verify_program
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.build import MARGIN, build_system
-from neuroode.system.types import Condition, Event, Impulse, OdeSystem, Test
+from neuroode.system.types import Event, Impulse, OdeSystem, Test
 
 LAGGED = re.compile(r"(.+)\[t-(\d+)\]")
 BEFORE_END = "before end("  # a flow state after its flow, before the impulses at the end of the step
@@ -62,6 +64,8 @@ class _Step:
         self.stages = {s.name: e for rows in stages for s, e in rows}
         self.guards = {m: e for u in self.discretization.updates for m, e in u.guards.items()}
         self.parameters = self._declare_parameters()
+        plan = located(self.discretization)
+        self.located = Pieces(self, plan) if plan else None
 
     # parameters and carry
 
@@ -144,6 +148,8 @@ class _Step:
         system = self.system
         if name in system.inputs:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
+        if name in system.flows and self.located:
+            return self.located.value(name)
         if name in system.flows:
             flowed = self._flowed(name)
             pushed = self._pushed(name, flowed, "end")
@@ -152,7 +158,9 @@ class _Step:
             return self._late(name, refractory.at_rest(self, name, self._whole(name, system.maps[name])))
         event = next((e for e in system.events if e.name == name), None)
         if event is not None:
-            return Value(self._event(event))
+            if self.located and event.name in self.located.names:
+                return Value(self.located.signal(event.name))
+            return Value(conditions.guard(self, event))
         return self.lowering.lower(system.definitions[name])
 
     def _whole(self, name: str, e: sp.Expr) -> Value:
@@ -192,36 +200,22 @@ class _Step:
 
     # events and resets
 
-    def _event(self, event: Event) -> str:
-        if isinstance(event.condition, Test):
-            return self._test(event, event.condition, event.name)
-        found = self._condition(event, event.condition, iter(range(_count(event.condition))))
-        return refractory.silenced(self, event, found, 0.0)
-
-    def _condition(self, event: Event, c: Condition, numbers: Iterator[int]) -> str:
-        if isinstance(c, Test):
-            return self._test(event, c, f"{event.name}.{next(numbers)}")
-        parts = [self._condition(event, i, numbers) for i in c.items]
-        return self._combine(c.op, parts)
-
-    def _combine(self, op: str, parts: list[str]) -> str:
-        b, one = self.builder, self.builder.const(1.0)
-        if op == "not":
-            return b.emit("sub", one, parts[0])
-        inverted = [b.emit("sub", one, p) for p in parts] if op == "or" else parts
-        total = inverted[0]
-        for p in inverted[1:]:
-            total = b.emit("mul", total, p)
-        return b.emit("sub", one, total) if op == "or" else total
-
-    def _test(self, event: Event, test: Test, name: str) -> str:
+    def tested(self, event: Event, test: Test, name: str) -> str:
+        """One comparison of a guard."""
         margin = self.lowering.real(self.guards.get(test.margin, test.margin))
         if test is event.condition:  # the event stays one comparison, which kernels know as a bit
             margin = refractory.silenced(self, event, margin, -1.0)
+        return self.slotted(event, margin, test.strict, name)
+
+    def slotted(self, event: Event, margin: str, strict: bool, name: str, shaped: bool = True) -> str:
+        """1 where a margin passes; `shaped`: with the slope of the surrogate."""
+        if not shaped:
+            self.events.append(EventSlot(name, margin, strict, (), self.builder.const(0.0)))
+            return self.builder.emit("event", margin, value=name)
         with self._fragment(margin) as fragment:
             slope_id = self.lowering.real(event.slope)
         # a fragment keeps only what computes the slope; the margin and the prologue come from outside
-        self.events.append(EventSlot(name, margin, test.strict, live(fragment, [slope_id]), slope_id))
+        self.events.append(EventSlot(name, margin, strict, live(fragment, [slope_id]), slope_id))
         return self.builder.emit("event", margin, value=name)
 
     @contextmanager
@@ -243,9 +237,10 @@ class _Step:
         self.lowering.forget()
 
     def _after(self, name: str) -> Value:
-        value = self._value(f"{name}[t]")
+        done = self.located.names if self.located else ()  # those events have acted already
+        value = self.located.after(name) if self.located else self._value(f"{name}[t]")
         for event in self.system.events:
-            if not event.late:
+            if not event.late and event.name not in done:
                 value = self._jumped(name, value, event, f"{event.name}[t]")
         return value
 
@@ -314,6 +309,7 @@ class _Step:
             if name in jumping:
                 rows += self._named(f"{name}.before", self._value(f"{name}[t]"))
         rows += [(e.name, self._value(f"{e.name}[t]").re) for e in self.system.events]
+        rows += self.located.rows() if self.located else []
         for name, e in self.system.definitions.items():
             rows += self._named(name, self.lowering.lower(e))
         known = {name for name, _ in rows}
@@ -385,12 +381,9 @@ class _Step:
             outputs=tuple(outputs),
             next=next_rows,
             trace=tuple(trace),
+            located=tuple(self.located.names) if self.located else (),
         )
 
 
 def _of_system(spec: NeuronSpec) -> Program:
     return build_program(discretize(analyse(build_system(spec))))
-
-
-def _count(c: Condition) -> int:
-    return 1 if isinstance(c, Test) else sum(_count(i) for i in c.items)

@@ -30,12 +30,24 @@ def plan(program: Program, schedule: str = "auto") -> Plan:
             what = f"schedule '{schedule}' runs each neuron by itself, but operators mix them ({operators})"
             raise Unsupported(what, hint="choose eager, or auto, which takes it")
         return Plan((PlanRow("whole", (), "eager", f"operators mix the neurons ({operators})", ""),))
+    if program.located:
+        return _of_located(program, schedule)
     parts = partition(program, collapsed=True)
     _check(program, parts, schedule)
     why = "reads inputs only, also later ones, so it is known before the first step (not causal)"
     sums = tuple(PlanRow("sum", (s.name,), "one matrix product", why, "T*T products a lane") for s in program.sums)
     rows = tuple(_row(s, schedule) for s in parts.stages)
     return Plan(sums + rows + _together(parts, schedule))
+
+
+def _of_located(program: Program, schedule: str) -> Plan:
+    """Events inside the step: each neuron runs on from times of its own."""
+    what = f"{listed(program.located)} at times inside the step (within_step: locate)"
+    if schedule in PARALLEL:
+        reason = f"schedule '{schedule}' composes whole steps, but '{program.name}' has {what}"
+        raise Unsupported(reason, hint="choose sequential or eager, or within_step: saturate")
+    states = tuple(dict.fromkeys(s.name.removesuffix(".re").removesuffix(".im") for s in program.carry))
+    return Plan((PlanRow("whole", states, schedule if schedule != "auto" else "sequential", what, ""),))
 
 
 def _check(program: Program, parts: Parts, schedule: str) -> None:

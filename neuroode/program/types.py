@@ -157,6 +157,7 @@ class Program:
         outputs: (name, value) that the layer returns, in order.
         next: (carry name, value) for every slot of `carry`, in that order.
         trace: (name, value) recorded by `trace`: after(x) of each state part, events, definitions.
+        located: events that lie at a time inside the step (`within_step: locate`); the trace has `NAME.time`.
         digest: of everything above; equal programs have equal digests.
     """
 
@@ -174,6 +175,7 @@ class Program:
     tables: tuple[str, ...] = ()
     sums: tuple[SequenceSum, ...] = ()
     operators: tuple[tuple[str, str], ...] = ()
+    located: tuple[str, ...] = ()
     digest: str = ""
     plan: Plan = field(default=Plan(), compare=False, repr=False)
 
