@@ -84,7 +84,7 @@ def located(d: Discretization) -> Located | None:
         Unsupported: a construct that has no time inside the step, with the reason.
     """
     system = d.report.system
-    if system.spec.within_step != "locate":
+    if system.spec.within_step != "locate" or (system.flows and not d.updates):  # a solver finds events by itself
         return None
     events = [e for e in system.events if any(_running(system, t.margin) for t in riccati.tests(e.condition))]
     if not events:
