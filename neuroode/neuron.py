@@ -178,12 +178,18 @@ class Neuron:
         return export(self.spec, self.program(dt, method=method), target, self.step_length(dt))
 
     def torch(self, size: int | tuple[int, ...] = 1, dt: Any = None, **options: Any) -> NeuronLayer:
-        """A `torch.nn.Module` of *size* neurons (`neuroode.nn.layer_torch.NeuronLayer` lists the options)."""
+        """A `torch.nn.Module` of *size* neurons (`neuroode.nn.layer_torch.NeuronLayer` lists the options).
+
+        With `solver="torchdiffeq"` a solver moves the flow (`neuroode.nn.solver_torch.SolverLayer`).
+        """
         try:
-            from neuroode.nn.layer_torch import NeuronLayer
+            if options.get("solver") is not None:
+                from neuroode.nn.solver_torch import SolverLayer as Layer
+            else:
+                from neuroode.nn.layer_torch import NeuronLayer as Layer
         except ModuleNotFoundError as error:
-            raise Unsupported("torch is not installed", hint="pip install 'neuroode[torch]'") from error
-        return NeuronLayer(self, size, self.step_length(dt), **options)
+            raise Unsupported(f"{error.name} is not installed", hint="pip install 'neuroode[torch]'") from error
+        return Layer(self, size, self.step_length(dt), **options)
 
     def jax(self, size: int | tuple[int, ...] = 1, dt: Any = None, *, key: Any = None, **options: Any) -> Any:
         """An `equinox.Module` of *size* neurons (`neuroode.nn.layer_jax.NeuronLayer` lists the options)."""

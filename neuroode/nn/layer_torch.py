@@ -82,7 +82,11 @@ class NeuronLayer(torch.nn.Module):
         self.parameters_of_neuron = parameters  # from here on their names are guarded
 
     def _lower(self) -> None:
-        self.program: Program = self.neuron.program(self.dt, method=self.method, schedule=self.schedule)
+        self._take(self.neuron.program(self.dt, method=self.method, schedule=self.schedule))
+
+    def _take(self, program: Program, emitted: Program | None = None) -> None:
+        """`emitted` has the prologue of a program whose own step is never run."""
+        self.program, self._emitted = program, emitted or program
         kernels_torch.programs[self.program.digest] = self.program
         self._border = Border(self.program, _stack)
         self.__dict__.pop("_call", None)
@@ -153,13 +157,16 @@ class NeuronLayer(torch.nn.Module):
         if torch.compiler.is_compiling():
             kernels_torch.make_ready(self._key())
         given = read_inputs(self, x, lengths, steps, batch)
-        kernel = self._kernel()
-        schedule = self.schedule if self.schedule != "auto" else kernels_torch.choose(self, kernel, given)
-        found = self._run_call(kernel, given, carry) if schedule not in PARALLEL else None
-        outputs, after, last = found or self._run_parts(schedule, kernel, given, carry)
+        outputs, after, last = self._run(given, carry)
         if self.check_finite:
             self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
+
+    def _run(self, given: Sequence, carry: Carry | None) -> Found:
+        kernel = self._kernel()
+        schedule = self.schedule if self.schedule != "auto" else kernels_torch.choose(self, kernel, given)
+        found = self._run_call(kernel, given, carry) if schedule not in PARALLEL else None
+        return found or self._run_parts(schedule, kernel, given, carry)
 
     def trace(
         self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
@@ -195,7 +202,7 @@ class NeuronLayer(torch.nn.Module):
         if self._like.device.type == "cpu" and prologue_traced_torch.fits(self.program):
             return prologue_traced_torch.prologue(self.program, self.parameters_of_neuron, self.dt)
         dt = torch.tensor(self.dt, dtype=torch.float64, device=self._like.device)
-        prologue = eager_torch.eager_program(self.program).prologue
+        prologue = eager_torch.eager_program(self._emitted).prologue
         coefficients, inits = prologue(self.parameters_of_neuron.slots(), dt)
         return list(coefficients), list(inits)
 

@@ -60,7 +60,7 @@ def run(
     if not inputs[0].numel():  # no step, or no sample: shapes, and the graph to the parameters
         found = eager_torch.run(program, list(coefficients), list(inputs), list(carry), lengths=lengths)
         return ParallelRun(found.outputs, found.carry, {})
-    given = dict(zip(program.inputs, _held(inputs, lengths), strict=True))
+    given = dict(zip(program.inputs, held(inputs, lengths), strict=True))
     start = dict(zip((s.name for s in program.carry), carry, strict=True))
     collapsed = schedule == "fft" and lengths is None  # the states of samples that end early are needed
     sweep = _Sweep(partition(program, collapsed), tuple(coefficients), given, start, lengths, schedule)
@@ -279,7 +279,7 @@ def _live(lengths: Tensor, shape: torch.Size) -> Tensor:
     return (lengths > steps).reshape(*shape[:2], *([1] * (len(shape) - 2)))
 
 
-def _held(inputs: Sequence[Tensor], lengths: Tensor | None) -> list[Tensor]:
+def held(inputs: Sequence[Tensor], lengths: Tensor | None) -> list[Tensor]:
     """Inputs whose padding holds the last valid step: nothing of it enters, not even 0*nan."""
     if lengths is None:
         return list(inputs)
