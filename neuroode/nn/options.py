@@ -21,15 +21,20 @@ from neuroode.spec.types import EventDecl, NeuronSpec, ParameterDecl, Surrogate
 LATER = {
     "gradient": "event gradients",
     "solver": "solvers of continuous time",
-    "adjoint": "solvers of continuous time",
     "operators": "operators",
     "share": "parameters shared by a network",
 }
+
+OF_SOLVERS = ("adjoint", "solver_options")
 
 
 def refuse_later(options: Mapping[str, Any]) -> None:
     """Raise for options that are not there yet, or unknown."""
     for name, value in options.items():
+        if name in OF_SOLVERS:
+            if value is not None:
+                raise Unsupported(f"{name}={value!r} belongs to solver=", hint="name a solver too, or leave it out")
+            continue
         if name not in LATER:
             raise TypeError(f"unknown option '{name}'")
         if value is not None and (name, value) != ("gradient", "surrogate"):
