@@ -88,7 +88,6 @@ OPTIONS = {
     "event gradients": ({"gradient": "event"}, no.Unsupported, "event gradients are not available yet"),
     "solver": ({"solver": "torchsde"}, no.Unsupported, "torch layers know torchdiffeq"),
     "adjoint": ({"adjoint": "none"}, no.Unsupported, "belongs to solver="),
-    "adjoint": ({"adjoint": True}, no.Unsupported, "not available yet"),
     "axes": ({"axes": {"k": 3}}, no.RunError, "is not an axis of"),
     "operators": ({"operators": {"f": abs}}, no.RunError, "operators names .f.; external operators of .lif.: none"),
     "share": ({"share": 1}, no.RunError, "share is a int"),
