@@ -183,14 +183,10 @@ class Neuron:
         With `solver="torchdiffeq"` a solver moves the flow (`neuroode.nn.solver_torch.SolverLayer`).
         """
         try:
-            from neuroode.nn.layer_torch import NeuronLayer
-
-            if options.get("solver") is not None:
-                from neuroode.nn.solver_torch import SolverLayer
+            from neuroode.nn.build_torch import layer
         except ModuleNotFoundError as error:
-            raise Unsupported(f"{error.name} is not installed", hint="pip install 'neuroode[torch]'") from error
-        made = NeuronLayer if options.get("solver") is None else SolverLayer
-        return made(self, size, self.step_length(dt), **options)
+            raise Unsupported("torch is not installed", hint="pip install 'neuroode[torch]'") from error
+        return layer(self, size, self.step_length(dt), **options)
 
     def jax(self, size: int | tuple[int, ...] = 1, dt: Any = None, *, key: Any = None, **options: Any) -> Any:
         """An `equinox.Module` of *size* neurons (`neuroode.nn.layer_jax.NeuronLayer` lists the options)."""

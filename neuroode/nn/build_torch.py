@@ -1,0 +1,19 @@
+"""The kind of layer that options ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neuroode._errors import Unsupported
+from neuroode.nn.layer_torch import NeuronLayer
+
+
+def layer(neuron: Any, size: Any, dt: float, **options: Any) -> NeuronLayer:
+    """A layer that makes steps by formulas, or one whose flow a solver moves."""
+    if options.get("solver") is None:
+        return NeuronLayer(neuron, size, dt, **options)
+    try:
+        from neuroode.nn.solver_torch import SolverLayer
+    except ModuleNotFoundError as error:
+        raise Unsupported(f"{error.name} is not installed", hint="pip install 'neuroode[torch]'") from error
+    return SolverLayer(neuron, size, dt, **options)
