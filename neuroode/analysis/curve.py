@@ -147,7 +147,9 @@ def _next(
 def zeros(f: Callable[[Array], Array], grid: Array) -> list[float]:
     """Where a function of one number changes sign between neighbours of a grid, jumps and poles left out."""
     values = f(grid)
-    found = [float(x) for x in grid[values == 0]]
+    flat = np.abs(values) + np.abs(np.concatenate([values[1:], [np.nan]])) == 0  # too small for a number: no zero
+    flat[1:] |= flat[:-1]
+    found = [float(x) for x in grid[(values == 0) & ~flat]]
     scale = float(np.median(np.abs(values[np.isfinite(values)]))) if np.isfinite(values).any() else 0.0
     fine = np.isfinite(values[:-1]) & np.isfinite(values[1:]) & (np.sign(values[:-1]) * np.sign(values[1:]) < 0)
     for k in np.flatnonzero(fine):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from neuroode._errors import Unsupported
+from neuroode.analysis.bifurcations import Bifurcation, Diagram, diagram
 from neuroode.analysis.curve import Reduced, reduced
 from neuroode.analysis.fixed_points import FixedPoint, fixed_points
 from neuroode.analysis.held import HeldFlow, held_flow
@@ -68,13 +69,31 @@ class Dynamics:
         """Of a flow of two coordinates."""
         return () if self._found[0] is None else nullclines(self.flow)
 
+    @cached_property
+    def diagram(self) -> Diagram | None:
+        """Fixed points over the swept input; None where there is none to sweep."""
+        return None if self._found[0] is None else diagram(self.flow, self.curve)
+
+    @property
+    def bifurcations(self) -> tuple[Bifurcation, ...]:
+        """Saddle-node and Hopf points of the fixed points as the swept input moves, by input."""
+        return self.diagram.bifurcations if self.diagram is not None else ()
+
     def __str__(self) -> str:
         if self.refusal:
             return f"fixed points not looked for: {self.refusal}"
         rows = [f"{self._points_found()}{self._at()}{self._how()}"]
         rows += [f"    {p}" for p in self.fixed_points]
         rows += ["nullclines", *(f"    {n} ({n.evidence})" for n in self.nullclines)] if self.nullclines else []
+        rows += self._diagram() if self.whole else []
         return "\n".join(rows)
+
+    def _diagram(self) -> list[str]:
+        if self.diagram is None:
+            return []
+        unit = {i.name: f" ({i.unit})" if i.unit else "" for i in self.system.spec.inputs}[self.diagram.name]
+        head = f"bifurcations as {self.diagram.name}{unit} moves, by {self.diagram.method}"
+        return [head, *(f"    {b}" for b in self.bifurcations)] if self.bifurcations else [f"{head}: none"]
 
     def _points_found(self) -> str:
         return "fixed points" if self.fixed_points else "no fixed point"
@@ -104,4 +123,5 @@ class Dynamics:
             "evidence": self.evidence or None,
             "fixed points": [p.to_json() for p in self.fixed_points],
             "nullclines": [n.to_json() for n in self.nullclines],
+            "bifurcations": [b.to_json() for b in self.bifurcations] if self.whole else None,
         }

@@ -108,7 +108,7 @@ class Report:
         rows += said_once(map(str, self.facts))
         rows += said_once(f"boundary of {b}" for b in self.boundaries)
         rows += [f"stability region of {method}: {region}" for method, region in self.regions.items()]
-        rows += [str(self.dynamics)] if self.dynamics and (self.dynamics.whole or not self.is_linear) else []
+        rows += [str(self.dynamics)] if self.dynamics and (self.dynamics.inputs or not self.is_linear) else []
         return readable("\n".join([*rows, *([str(self.figures)] if self.figures and self.figures.modes else [])]))
 
 

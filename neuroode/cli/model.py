@@ -47,8 +47,8 @@ def load(args: argparse.Namespace) -> Neuron:
     return Neuron.from_spec(changed_spec(neuron.spec, changes, None, None))
 
 
-def assignments(texts: list[str]) -> dict[str, str]:
-    """`NAME=EXPR` of each --set.
+def assignments(texts: list[str], option: str = "set") -> dict[str, str]:
+    """`NAME=EXPR` of each --set, or of another option.
 
     Raises:
         RunError: another form.
@@ -57,7 +57,8 @@ def assignments(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not (sign and name.strip() and value.strip()):
-            raise RunError(f"--set is '{text}'", hint='--set NAME=EXPR, for example --set omega="uniform(15, 50)"')
+            example = 'NAME=EXPR, for example --set omega="uniform(15, 50)"' if option == "set" else "NAME=NUMBER"
+            raise RunError(f"--{option} is '{text}'", hint=f"--{option} {example}")
         found[name.strip()] = value.strip()
     return found
 
