@@ -10,12 +10,13 @@ import sympy as sp
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.types import Block, Report
-from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, riccati, runge_kutta
+from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, riccati, runge_kutta, separable, strang
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
 
-METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler", "bilinear", "heun", "rk4")
+METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler", "strang", "bilinear", "heun", "rk4")
+WHOLE = ("exact", "auto", "bilinear", "strang")  # they move all of a block or none
 
 
 def discretize(report: Report, method: str | dict[str, str] | None = None) -> Discretization:
@@ -36,7 +37,7 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
 def _derived(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:
     if not isinstance(declared, str):
         return _by_state(report, dict(declared))
-    whole = declared in ("auto", "exact")
+    whole = declared in ("auto", "exact", "strang")
     updates = _updates(report, declared, real_form.blocks(report) if whole else report.blocks)
     return Discretization(report, declared, tuple(updates), report.degenerate)
 
@@ -53,7 +54,7 @@ def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
         updates += [_staged(report, together, m)] if together else []
     for block in report.blocks:
         methods = {wanted.get(s, "auto") for s in block.states} - set(runge_kutta.TABLEAUS)
-        if len(methods) > 1 and methods & {"exact", "auto", "bilinear"}:
+        if len(methods) > 1 and methods & set(WHOLE):
             raise Unsupported(
                 f"the states {', '.join(block.states)} are one block and need one method, "
                 f"found {', '.join(sorted(methods))}",
@@ -62,7 +63,7 @@ def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
         for m in sorted(methods):
             states = tuple(s for s in block.states if wanted.get(s, "auto") == m)
             whole = states == block.states
-            if not whole and m in ("exact", "auto", "bilinear"):
+            if not whole and m in WHOLE:
                 raise Unsupported(
                     f"the states {', '.join(block.states)} are one block: method '{m}' moves all of them or none",
                     hint="give them the same method",
@@ -98,6 +99,8 @@ def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Upd
         return [_semi_implicit(report, method)] if report.system.flows else []
     if name in runge_kutta.TABLEAUS:
         return [_staged(report, tuple(report.system.flows), name)] if report.system.flows else []
+    if name in ("auto", "strang"):
+        return _structured(report, blocks, name)
     if name not in MAKERS:
         raise _unknown(name)
     return [MAKERS[name](report, b) for b in blocks]
@@ -109,27 +112,51 @@ def _unknown(name: str) -> Unsupported:
     return Unsupported(f"unknown method '{name}'", hint="choose among " + ", ".join(METHOD_NAMES))
 
 
-def _auto(report: Report, block: Block) -> Update:
+def _structured(report: Report, blocks: tuple[Block, ...], method: str) -> list[Update]:
+    """Exact steps of single blocks; the rest split where that goes, else a method for what it is."""
+    dt = dt_symbol(report)
+    alone = {b.states: _alone(report, b) for b in blocks}
+    left = [b for b in blocks if alone[b.states] is None]
+    together = strang.groups(report, left)
+    updates = [u for u in alone.values() if u is not None]
+    for states in together:
+        verdict = strang.applies(report, states, approximate=method == "strang")
+        if verdict.applies:
+            updates.append(strang.derive(report, states, dt, "", approximate=method == "strang"))
+        elif method == "strang":
+            raise Unsupported(
+                f"method 'strang' does not apply to {', '.join(states)}: {verdict.reason}",
+                hint="heun and rk4 take any smooth flow",
+            )
+        else:
+            updates += [_unsplit(report, b) for b in left if b.states[0] in states]
+    return updates
+
+
+def _alone(report: Report, block: Block) -> Update | None:
+    """The exact step of one block, if it has one."""
+    for kind in (exact, riccati, separable):
+        if kind.applies(report, block).applies:
+            return kind.derive(report, block, dt_symbol(report))
+    return None
+
+
+def _unsplit(report: Report, block: Block) -> Update:
     verdict = exact.applies(report, block)
-    if verdict.applies:
-        return exact.derive(report, block, dt_symbol(report))
-    if riccati.applies(report, block).applies:
-        return riccati.derive(report, block, dt_symbol(report))
     if exp_euler.applies(report, block.states).applies:
         return _exp_euler(report, block.states, f"no exact step: {verdict.reason}; each state is linear in itself")
     return euler.derive(report, block.states, dt_symbol(report), f"no exact step: {verdict.reason}")
 
 
 def _exact(report: Report, block: Block) -> Update:
-    verdict = exact.applies(report, block)
-    if riccati.applies(report, block).applies:
-        return riccati.derive(report, block, dt_symbol(report))
-    if not verdict.applies:
+    found = _alone(report, block)
+    if found is None:
+        verdict = exact.applies(report, block)
         raise Unsupported(
             f"method 'exact' does not apply to {', '.join(block.states)}: {verdict.reason}",
             hint="method: auto takes the exact step where there is one and says what it takes elsewhere",
         )
-    return exact.derive(report, block, dt_symbol(report))
+    return found
 
 
 def _euler(report: Report, block: Block) -> Update:
@@ -166,7 +193,22 @@ def _staged(report: Report, states: tuple[str, ...], method: str) -> Update:
     return runge_kutta.derive(report, states, method, dt_symbol(report), "as declared")
 
 
-MAKERS = {"auto": _auto, "exact": _exact, "euler": _euler, "exp_euler": _exp_euler_block, "bilinear": _bilinear}
+def _auto(report: Report, block: Block) -> Update:
+    return _structured(report, (block,), "auto")[0]
+
+
+def _strang(report: Report, block: Block) -> Update:
+    return _structured(report, (block,), "strang")[0]
+
+
+MAKERS = {
+    "auto": _auto,
+    "strang": _strang,
+    "exact": _exact,
+    "euler": _euler,
+    "exp_euler": _exp_euler_block,
+    "bilinear": _bilinear,
+}
 
 
 def _semi_implicit(report: Report, method: str) -> Update:

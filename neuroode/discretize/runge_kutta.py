@@ -46,7 +46,7 @@ def derive(report: Report, states: tuple[str, ...], method: str, dt: sp.Symbol, 
         stages += [(before[s], during(system, system.flows[s], fraction).xreplace(at)) for s in states]
         total = {s: total[s] + weight * before[s] for s in states}
     values = {s: x[s] + dt * total[s] for s in states}
-    order, rough = _order(report, states, ORDERS[method])
+    order, rough = order_left(report, states, ORDERS[method])
     return Update(states, method, values, False, order, why + rough, stages=tuple(stages))
 
 
@@ -54,7 +54,7 @@ def _facts(is_complex: bool) -> dict[str, bool]:
     return {} if is_complex else {"real": True}
 
 
-def _order(report: Report, states: tuple[str, ...], order: int) -> tuple[int, str]:
+def order_left(report: Report, states: tuple[str, ...], order: int) -> tuple[int, str]:
     """The order that is left where a flow has jumps or kinks in what moves within the step."""
     x = moving(report.system)
     flows = [report.system.flows[s] for s in states]

@@ -10,6 +10,8 @@ from neuroode.analysis.types import Report
 from neuroode.expr.alike import MANY, listed, said_once
 from neuroode.system.show import show
 
+LONGEST = 300  # characters of a formula that is printed
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -86,10 +88,16 @@ class Discretization:
         ]  # fmt: skip
 
 
+def _short(e: sp.Expr) -> str:
+    """The formula of a stage; of a long one only its size."""
+    text = show(e)
+    return text if len(text) <= LONGEST else f"(a formula of {e.count_ops()} operations)"
+
+
 def _row(u: Update) -> str:
     worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
     lines = [f"{listed(u.states)}: {u.method}, {worth}; {u.why}"]
-    formulas = [f"{s.name} = {show(e)}" for s, e in u.stages]
+    formulas = [f"{s.name} = {_short(e)}" for s, e in u.stages]
     formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
     shown = said_once(formulas) if len(u.states) > MANY and not u.shown else formulas
     return "\n".join(lines + [f"    {f}" for f in shown])
