@@ -17,10 +17,11 @@ HELP = "train a network of a neuron on a task"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", help="digits, smnist, ecg, adding, copy, sine or xor")
+    parser.add_argument("task", metavar="TASK", help="digits, smnist, fashion, ecg, adding, copy, sine or xor")
     parser.add_argument("--neuron", metavar="MODEL", required=True, help="a zoo name or a path to a YAML file")
     parser.add_argument("--compat", metavar="NAME", help="a named deviation that the model declares")
-    parser.add_argument("--data", metavar="DIR", help="the folder of QTDB_*.mat for ecg, of MNIST's files for smnist")
+    files = "QTDB_*.mat for ecg, MNIST's files for smnist, Fashion-MNIST's for fashion"
+    parser.add_argument("--data", metavar="DIR", help=f"the folder of {files}")
     parser.add_argument("--backend", metavar="NAME", default="torch", help="what trains: torch (default) or jax")
     _recipe_arguments(parser.add_argument_group("recipe", "what is not given comes from the task's settings"))
     _run_arguments(parser.add_argument_group("run"))
@@ -28,9 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def _recipe_arguments(group: Any) -> None:
     group.add_argument("--set", metavar="NAME=EXPR", action="append", default=[], help='omega="uniform(15, 50)"')
-    for name, what in {"epochs": "passes over the data", "size": "hidden neurons", "batch": "sequences"}.items():
+    group.add_argument("--net", metavar="KIND", help="dense, or conv for images; default: as the recipe of the neuron")
+    counts = {"epochs": "passes over the data", "size": "hidden neurons, or channels of conv", "batch": "sequences"}
+    for name, what in {**counts, "steps": "how long conv is shown an image"}.items():
         group.add_argument(f"--{name}", type=int, metavar="N", help=what)
     group.add_argument("--lr", type=float, metavar="X", help="learning rate of the first epoch")
+    group.add_argument("--neuron-lr", type=float, metavar="X", help="factor on it for the neurons' own parameters")
     group.add_argument("--clip", type=float, metavar="X", help="largest norm of the gradient")
     group.add_argument("--loss", metavar="KIND", help="every_step, last_step or mean_output")
     group.add_argument("--dt", type=float, metavar="X", help="step of the hidden layer")
@@ -67,7 +71,7 @@ def summary(outcome: Outcome) -> str:
     """The last lines of a run: score of each seed, time, and where the report is."""
     settings, results = outcome.settings, outcome.results
     lines = [
-        f"{outcome.plan.task}, {outcome.neuron.spec.name}: {settings.size} neurons, "
+        f"{outcome.plan.task}, {outcome.neuron.spec.name}: {results[0].raster.output.shape[1]:,} neurons, "
         f"{results[0].parameters:,} parameters, {settings.epochs} epochs; {outcome.task.about}",
         *(
             f"seed {r.seed}: test {outcome.task.score} {r.test_score:.2f} % (epoch {r.epochs[r.picked].epoch}, "
@@ -92,7 +96,8 @@ def _verdict(outcome: Outcome, least: float) -> str:
 def _plan(args: argparse.Namespace) -> Plan:
     from neuroode.train.plan import Plan
 
-    names = ("epochs", "size", "batch", "lr", "clip", "loss", "dt", "reset_gradient", "recurrent", "require")
+    names = ["net", "steps", "epochs", "size", "batch", "lr", "neuron_lr", "clip", "loss", "dt", "reset_gradient"]
+    names += ["recurrent", "require"]
     return Plan(
         task=args.task,
         neuron=args.neuron,

@@ -10,8 +10,7 @@ from multiprocessing import get_context
 from time import perf_counter
 
 from neuroode._errors import RunError
-from neuroode.train import tasks
-from neuroode.train.plan import BACKENDS, Outcome, Plan, prepare
+from neuroode.train.plan import BACKENDS, Outcome, Plan, load_task, prepare
 from neuroode.train.results import SeedResult
 
 
@@ -22,7 +21,7 @@ def run(plan: Plan, quiet: bool = False) -> Outcome:
         NeuroodeError: a plan, model or data set that does not fit, or a run that diverged.
     """
     neuron, settings = prepare(plan)
-    task = tasks.load(plan.task, plan.data, plan.seeds[0])
+    task = load_task(plan, settings, plan.seeds[0])
     began = perf_counter()
     results = _side_by_side(plan, quiet) if plan.side_by_side else _in_turn(plan, quiet)
     wall = perf_counter() - began

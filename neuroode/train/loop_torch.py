@@ -106,6 +106,7 @@ class Run:
     @torch.no_grad()
     def _raster(self, sample: int = 0) -> Raster:
         x, y = next(self.test_data.batches(torch.tensor([sample]), 1))
+        self.network.eval()
         out, hidden = self.network.both(x)
         return Raster(
             sample=sample,
@@ -118,7 +119,7 @@ class Run:
 
     def _resonators(self) -> Resonators | None:
         spec = self.neuron.spec
-        if not shape.resonator(spec):
+        if self.settings.net == "conv" or not shape.resonator(spec):
             return None
         now = {name: self.network.hidden.values[name].detach().double().numpy() for name in ("omega", "b_0")}
         dt = self.neuron.step_length(self.settings.dt)

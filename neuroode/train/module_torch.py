@@ -12,13 +12,13 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from neuroode._errors import RunError
 from neuroode.train import shape
 from neuroode.train.data_torch import Batches, Data
 from neuroode.train.loss_torch import measure
+from neuroode.train.network_conv_torch import ConvNetwork
 from neuroode.train.network_torch import Network
 from neuroode.train.options import Settings
-from neuroode.train.results import Epoch, pick
+from neuroode.train.results import Diverged, Epoch, pick
 from neuroode.train.tally import Tally
 from neuroode.train.tasks import Task
 
@@ -44,9 +44,10 @@ class Training(LightningModule):
         self.task, self.settings, self.seed = task, settings, seed
         self.spiking = shape.spiking(neuron.spec)
         torch.manual_seed(seed)
-        self.network = Network(neuron, leaky, task.channels, task.outputs, settings)
+        kind = ConvNetwork if settings.net == "conv" else Network
+        self.network: Any = kind(neuron, leaky, task.channels, task.outputs, settings)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(self.trained, lr=settings.lr, fused=True)
+        self.adam = torch.optim.Adam(self._groups(), lr=settings.lr, fused=True)
         self.train_data = Data(task.train_x, task.train_y)
         self.val_data = Data(task.val_x, task.val_y)
         self.network.scale_input(settings.gain, self.train_data.x[:, : settings.batch])
@@ -57,6 +58,14 @@ class Training(LightningModule):
         self.skipped = 0  # updates of this epoch whose gradient was not finite
         self.tally = self._tally(self.train_data)
         self.lr, self.began = settings.lr, 0.0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The neurons' own parameters may learn at another rate: few numbers see the gradients of a whole layer."""
+        named = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
+        of_neurons = [p for n, p in named if "parameters_of_neuron" in n]
+        others = [p for n, p in named if "parameters_of_neuron" not in n]
+        rows = [{"params": others, "factor": 1.0}, {"params": of_neurons, "factor": self.settings.neuron_lr}]
+        return [row for row in rows if row["params"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.adam
@@ -72,7 +81,7 @@ class Training(LightningModule):
         settings, self.began = self.settings, perf_counter()
         self.lr = settings.lr * (1 - self.current_epoch / settings.epochs) if settings.decay else settings.lr
         for group in self.adam.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group["factor"]
         self.skipped, self.tally = 0, self._tally(self.train_data)
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> None:
@@ -83,7 +92,7 @@ class Training(LightningModule):
         if not isfinite(figure := value.item()):
             where = f"epoch {self.current_epoch + 1}, batch {number + 1} (seed {self.seed})"
             hint = "lower --lr, or set clip in the settings; a neuron may also diverge at its initial values"
-            raise RunError(f"the loss is {figure} in {where}", hint=hint)
+            raise Diverged(f"the loss is {figure} in {where}", hint=hint)
         self.manual_backward(value)
         if self._clip():
             self.adam.step()
@@ -102,7 +111,7 @@ class Training(LightningModule):
         seconds = perf_counter() - self.began
         if self.skipped == len(self.train_dataloader()):
             hint = "a smaller --lr, --no-recurrent, or another initial value (--set NAME=EXPR)"
-            raise RunError(f"no update of epoch {len(self.epochs)} had a finite gradient (seed {self.seed})", hint=hint)
+            raise Diverged(f"no update of epoch {len(self.epochs)} had a finite gradient (seed {self.seed})", hint=hint)
         self.record(seconds)
         self.after_epoch(self.epochs[-1])
 
@@ -139,7 +148,7 @@ class Training(LightningModule):
             value, amount = measure(out, y, self.settings)
             tally.add(x.shape[1], value.item(), amount, float(hidden.mean()))
         if not isfinite(tally.total):
-            raise RunError(f"the evaluation after epoch {len(self.epochs)} is not finite (seed {self.seed})")
+            raise Diverged(f"the evaluation after epoch {len(self.epochs)} is not finite (seed {self.seed})")
         self.network.train()
         return tally
 

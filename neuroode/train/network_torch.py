@@ -33,7 +33,7 @@ class Network(nn.Module):
         options |= {"dt": settings.dt, "reset_gradient": settings.reset_gradient, "dtype": torch.float32}
         self.hidden = neuron.torch(**options)
         self.out = Linear(settings.size, classes, bias=settings.bias)
-        self.leaky = _leaky(leaky, classes, settings)
+        self.leaky = leaky_readout(leaky, classes, settings)
         self._start_weights(channels)
 
     def _start_weights(self, channels: int) -> None:
@@ -87,9 +87,9 @@ class Network(nn.Module):
         found = {"input weights": self.into.weight}
         if self.recurrent:
             found["recurrent weights"] = self.hidden.W_rec
-        found |= _trained(self.hidden, "") | {"output weights": self.out.weight}
+        found |= trained(self.hidden, "") | {"output weights": self.out.weight}
         if self.leaky is not None:
-            found |= _trained(self.leaky, " of the readout")
+            found |= trained(self.leaky, " of the readout")
         arrays = {name: value.detach().cpu().numpy() for name, value in found.items()}
         return {name: array.astype(array.dtype, copy=True).ravel() for name, array in arrays.items()}
 
@@ -98,12 +98,12 @@ class Network(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
-def _trained(layer: Any, suffix: str) -> dict[str, Tensor]:
+def trained(layer: Any, suffix: str) -> dict[str, Tensor]:
     declared = layer.parameters_of_neuron.spec.parameters
     return {p.name + suffix: layer.values[p.name] for p in declared if p.trainable}
 
 
-def _leaky(neuron: Any, classes: int, settings: Settings) -> Any:
+def leaky_readout(neuron: Any, classes: int, settings: Settings) -> Any:
     if settings.readout == "linear":
         return None
     return neuron.torch(size=classes, dt=1.0, init={"tau": settings.tau_out}, dtype=torch.float32)

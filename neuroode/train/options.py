@@ -14,6 +14,7 @@ from neuroode._errors import RunError
 
 LOSSES = ("every_step", "last_step", "mean_output")
 READOUTS = ("li", "linear")
+NETS = ("dense", "conv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,16 @@ class Settings:
         lr: learning rate of Adam in the first epoch.
         decay: whether it falls linearly to 0 over the epochs.
         clip: largest norm of the gradient; None: no clipping.
-        size: neurons of the hidden layer.
+        neuron_lr: factor on the learning rate of the neurons' own parameters.
+        net: dense (one hidden layer, images pixel by pixel) or conv (images whole, network_conv_torch.py).
+        steps: with conv, for how long an image is shown.
+        size: neurons of the hidden layer; with conv, channels of the first convolution.
         loss: where the outputs are read: every_step (summed over time), last_step, or mean_output (their mean over
             time). Classes have the negative log-likelihood, numbers the squared error.
         skip: steps at the start that no loss and no prediction reads.
         readout: li (a leaky integrator a class) or linear.
-        gain: factor on the initial input weights; None: a power of two at which the neurons are neither silent nor
-            saturated on the first sequences.
+        gain: factor on the initial input weights, with conv on the normalised input of each layer; None: a power of
+            two at which the neurons are neither silent nor saturated on the first sequences.
         bias: of both linear maps.
         tau_out: initial time constants of the leaky readout, in steps.
         recurrent: None: where the neuron spikes and reads no whole sequence.
@@ -45,6 +49,9 @@ class Settings:
     lr: float = 0.01
     decay: bool = True
     clip: float | None = 1.0
+    neuron_lr: float = 1.0
+    net: str = "dense"
+    steps: int = 4
     size: int = 64
     loss: str = "mean_output"
     skip: int = 0
@@ -59,26 +66,43 @@ class Settings:
     require: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch", "size"):
+        for name in ("batch", "size", "steps"):
             _check_whole(name, getattr(self, name), 1)
         for name in ("epochs", "skip"):
             _check_whole(name, getattr(self, name), 0)
         _check_positive("lr", self.lr)
+        _check_positive("neuron_lr", self.neuron_lr)
         for name in ("gain", "clip", "dt", "require"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
         _check_choice("loss", self.loss, LOSSES)
         _check_choice("readout", self.readout, READOUTS)
+        _check_choice("net", self.net, NETS)
+        if self.net == "conv" and self.recurrent:
+            raise RunError("the convolutional network has no recurrent weights", hint="leave out --recurrent")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for reports and checkpoints."""
         return asdict(self)
 
 
-def recommended(task: str, neuron: str) -> Settings:
-    """What the task's file says about this neuron, or its default."""
+def recommended(task: str, neuron: str, net: str | None = None) -> Settings:
+    """What the task's file says about this neuron, or its default.
+
+    Args:
+        net: the network that is asked for; where the neuron's own recipe has the other one, that network's default.
+
+    Raises:
+        RunError: `conv` on a task that has no recipe for it, because it has no images.
+    """
     table = _table(task)
-    return _build(table.get(neuron, table["default"]), f"settings of {task} for {neuron}")
+    found = table.get(neuron, table["default"])
+    if net is not None and net != found.get("net", "dense"):
+        _check_choice("net", net, NETS)
+        found = table.get("default" if net == "dense" else net)
+        if found is None or found.get("net", "dense") != net:
+            raise RunError(f"task '{task}' has no recipe for net {net}", hint="leave out --net")
+    return _build(found, f"settings of {task} for {neuron}")
 
 
 def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:

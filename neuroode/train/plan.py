@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, Unsupported
 from neuroode.train import tasks
 from neuroode.train.options import Settings, override, recommended
 from neuroode.train.results import SeedResult
@@ -26,7 +26,7 @@ class Plan:
     Args:
         task: a name in `tasks.LOADERS`.
         neuron: a zoo name or a path to a YAML file.
-        data: the folder with the files of `ecg`, or with the whole MNIST for `smnist`.
+        data: the folder with the files of `ecg`, or with the whole MNIST for `smnist`, Fashion-MNIST for `fashion`.
         backend: the framework that trains, a name in `BACKENDS`.
         changes: settings that differ from the recommended ones.
         threads: of one seed; None: torch's own number for big batches, 1 for small ones and for seeds side by side.
@@ -105,4 +105,13 @@ def prepare(plan: Plan) -> tuple[Any, Settings]:
         raise RunError(f"unknown task '{plan.task}'", hint=f"the tasks are {', '.join(tasks.LOADERS)}")
     neuron = load(plan.neuron, compat=plan.compat)
     check(neuron.spec)
-    return neuron, override(recommended(plan.task, neuron.spec.name), plan.changes)
+    settings = override(recommended(plan.task, neuron.spec.name, plan.changes.get("net")), plan.changes)
+    if settings.net == "conv" and plan.backend != "torch":
+        raise Unsupported(f"the convolutional network is not there for {plan.backend}", hint="--net dense, or torch")
+    return neuron, settings
+
+
+def load_task(plan: Plan, settings: Settings, seed: int) -> Task:
+    """The data as the network reads them: sequences, or whole images for convolutions."""
+    task = tasks.load(plan.task, plan.data, seed)
+    return tasks.whole_images(task, settings.steps) if settings.net == "conv" else task

@@ -150,6 +150,8 @@ def _line_kinds() -> list[Line2D]:
 def hidden(figures: Numbers) -> Figure:
     """One test sample: its input, what the hidden layer does, and how active it is."""
     shown = figures["hidden"]
+    if shown["side"] is not None:
+        return _hidden_by_image(figures, shown)
     strips = isinstance(shown["target"], list)
     heights = [1, 3.2, 1] + ([_strip_height(shown)] if strips else [])
     figure = _figure(10, 6 + 0.5 * strips)
@@ -166,6 +168,34 @@ def hidden(figures: Numbers) -> Figure:
         _targets(rows[3], shown)
     rows[-1].set(xlabel="step", xlim=(0, shown["steps"]))
     return figure
+
+
+def _hidden_by_image(figures: Numbers, shown: Numbers) -> Figure:
+    """The image that is shown, and what the neurons of all layers do meanwhile."""
+    figure = _figure(10, 4.4)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
+    left.imshow(np.array(shown["input"], dtype=float).reshape(shown["side"], -1), cmap="gray_r")
+    left.set(title=_sample_name(shown))
+    left.axis("off")
+    if "spikes" in shown:
+        _spike_map(right, shown)
+        right.set(title=f"{_title(figures)}; {100 * shown['rate']:.1f} % fire in a step")
+    else:
+        _heat(figure, right, shown)
+        right.set(title=_title(figures))
+    right.set(xlabel="step")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _spike_map(axes: Axes, shown: Numbers) -> None:
+    """Few steps: each as wide as it can be."""
+    fired = np.zeros((shown["neurons"], shown["steps"]))
+    fired[shown["spikes"]["row"], shown["spikes"]["step"]] = 1
+    extent = (-0.5, shown["steps"] - 0.5, 0, shown["neurons"])
+    axes.imshow(fired, cmap="Blues", aspect="auto", origin="lower", extent=extent, interpolation="nearest")
+    axes.set_ylabel(f"neuron, by {shown['ordered_by']}")
+    axes.grid(False)
 
 
 def _strip_height(shown: Numbers) -> float:

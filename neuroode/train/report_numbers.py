@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def collect(outcome: Outcome) -> Figures:
         },
         "seconds": {"training": sum(r.seconds for r in results), "clock": outcome.wall},
         "seeds": [_seed(r) for r in results],
-        "hidden": _hidden(results[0]),
+        "hidden": _hidden(results[0], outcome.settings.net == "conv"),
         "resonators": _resonators(outcome),
         "parameters_by_name": _histograms(outcome.results),
         "pictures": [],
@@ -103,7 +104,10 @@ def _data(outcome: Outcome) -> Figures:
     """How much there is of what."""
     task = outcome.task
     sizes = {part: len(getattr(task, f"{part}_x")) for part in ("train", "val", "test")}
-    return {**sizes, "steps": task.steps, "channels": task.channels, "outputs": task.outputs}
+    whole = outcome.settings.net == "conv"
+    steps = outcome.settings.steps if whole else task.steps
+    side = isqrt(task.channels) if whole else None
+    return {**sizes, "steps": steps, "channels": task.channels, "outputs": task.outputs, "side": side}
 
 
 def _model(outcome: Outcome) -> Figures:
@@ -152,16 +156,18 @@ def _histogram(name: str, start: np.ndarray, end: np.ndarray) -> Figures:
     }
 
 
-def _hidden(result: SeedResult) -> Figures:
-    """The hidden layer of the first seed on one test sample, neurons in order of frequency or of activity."""
+def _hidden(result: SeedResult, whole: bool) -> Figures:
+    """The hidden layer of the first seed on one test sample, neurons in order of frequency or of activity; where images
+    are shown `whole`, of their layers."""
     raster = result.raster
-    order, by = _order(raster, result.resonators)
+    order, by = _order(raster, result.resonators) if not whole else (np.arange(raster.output.shape[1]), "layer")
     shown = {
         "seed": result.seed,
         "sample": raster.sample,
         "target": raster.target.tolist(),
         "prediction": raster.prediction.tolist(),
         "input": _numbers(raster.input),
+        "side": isqrt(raster.input.shape[1]) if whole else None,
         "neurons": raster.output.shape[1],
         "steps": raster.output.shape[0],
         "order": order.tolist(),

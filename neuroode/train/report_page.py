@@ -82,12 +82,19 @@ def _head(figures: Numbers) -> str:
         f"<h1>{escape(figures['neuron'])} on {escape(figures['task'])}</h1>\n"
         f'<p class="lead">Test {score["name"]} <strong>{score["mean"]:.2f}{spread} %</strong>, {of}; '
         f"the best constant answer has {score['chance']:.1f} %.</p>\n"
-        f"<p>{escape(figures['about'])}: {data['steps']:,} steps of {_plural(data['channels'], 'channel')}, "
+        f"<p>{escape(figures['about'])}: {_shape(data)}, "
         f"{data['train']:,} sequences to train, {data['val']:,} to validate, {data['test']:,} to test. "
-        f"{settings['size']} neurons, {figures['parameters']:,} trained numbers, {settings['epochs']} epochs. "
+        f"{figures['hidden']['neurons']:,} neurons, {figures['parameters']:,} trained numbers, "
+        f"{settings['epochs']} epochs. "
         "The epoch of least validation loss is picked for each seed; the test set is looked at once, then."
         f"{_bar(figures)}</p>\n"
     )
+
+
+def _shape(data: Numbers) -> str:
+    if data["side"] is not None:
+        return f"{data['side']} x {data['side']} pixels"
+    return f"{data['steps']:,} steps of {_plural(data['channels'], 'channel')}"
 
 
 def _plural(number: int, what: str) -> str:

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuroode._errors import RunError
+
+
+class Diverged(RunError):
+    """A loss or every gradient of an epoch was not finite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from neuroode.train import tasks
 from neuroode.train._extra import need
-from neuroode.train.plan import Plan, prepare
+from neuroode.train.plan import Plan, load_task, prepare
 from neuroode.train.progress import Progress
 from neuroode.train.results import SeedResult
 from neuroode.train.shape import as_long_as
@@ -29,13 +28,14 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
     from neuroode.train.loop_torch import Run
 
     neuron, settings = prepare(plan)
-    task = tasks.load(plan.task, plan.data, seed)
-    work = settings.batch * task.steps * settings.size
+    task = load_task(plan, settings, seed)
+    steps = settings.steps if settings.net == "conv" else task.steps
+    work = settings.batch * steps * settings.size
     with (
         _threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
         torch.random.fork_rng(devices=[]),
     ):
-        run = Run(task, as_long_as(neuron, task.steps), load("li"), settings, seed)
+        run = Run(task, as_long_as(neuron, steps), load("li"), settings, seed)
         with Progress(f"seed {seed}", settings.epochs, quiet, bar=not plan.side_by_side) as tell:
             return run.train(tell, plan.checkpoint(seed), plan.resume, tell.say)
 

@@ -54,6 +54,14 @@ def test_the_files_become_the_task(mnist: dict[str, np.ndarray], tmp_path: Path)
     assert [learned[image.tobytes()] for image in images] == mnist[LABELS].tolist()
 
 
+def test_fashion_has_files_of_the_same_names(mnist: dict[str, np.ndarray], tmp_path: Path) -> None:
+    found, same = tasks.load("fashion", tmp_path), tasks.load("smnist", tmp_path)
+    assert (found.name, found.about) == ("fashion", "Fashion-MNIST, 90 + 10 images to learn from, one pixel a step")
+    assert np.array_equal(found.train_x, same.train_x)
+    with pytest.raises(RunError, match="task 'fashion' needs its data"):
+        tasks.load("fashion")
+
+
 def _rows(task: tasks.Task, part: str) -> zip:
     return zip(getattr(task, f"{part}_x"), getattr(task, f"{part}_y"), strict=True)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from neuroode._errors import RunError
 from neuroode.train.tasks.generated import adding, copy, sine, xor
-from neuroode.train.tasks.images import digits, smnist
+from neuroode.train.tasks.images import digits, fashion, smnist
+from neuroode.train.tasks.images import whole_images as whole_images
 from neuroode.train.tasks.qtdb import ecg
 from neuroode.train.tasks.task import Task as Task
 from neuroode.train.tasks.task import stratified as stratified
@@ -17,21 +18,23 @@ Loader = Callable[[Path | None, int], Task]
 LOADERS: dict[str, Loader] = {
     "digits": digits,
     "smnist": smnist,
+    "fashion": fashion,
     "ecg": ecg,
     "adding": adding,
     "copy": copy,
     "sine": sine,
     "xor": xor,
 }
-READ_FILES = ("ecg", "smnist")
+READ_FILES = ("ecg", "smnist", "fashion")
 
 
 def load(name: str, data: str | Path | None = None, seed: int = 0) -> Task:
     """Load a task.
 
     Args:
-        name: digits, smnist, ecg, adding, copy, sine or xor.
-        data: the folder with the files of `ecg`, or with the whole MNIST for `smnist`.
+        name: digits, smnist, fashion, ecg, adding, copy, sine or xor.
+        data: the folder with the files of `ecg`, or with the whole MNIST for `smnist`, with
+            Fashion-MNIST for `fashion`.
         seed: draws the validation set and, where data are generated, the training set. The test set is always the
             same.
 

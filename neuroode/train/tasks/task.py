@@ -19,6 +19,7 @@ class Task:
 
     Args:
         outputs: what the network computes at a step: one logit a class, or one number.
+        images: whether the sequences are the pixels of square images, row by row.
         train_x: (n, T, C) float32; `val_x`, `test_x` likewise.
         train_y: (n,) for one target a sequence or (n, T) for one a step; `val_y`, `test_y` likewise.
     """
@@ -32,6 +33,7 @@ class Task:
     val_y: Array
     test_x: Array
     test_y: Array
+    images: bool = False
 
     @property
     def steps(self) -> int:
