@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neuroode.analysis.types import Report
     from neuroode.discretize.types import Discretization
     from neuroode.nn.layer_torch import NeuronLayer
-    from neuroode.program.pack import Group
+    from neuroode.program.firing import FiringRates
     from neuroode.program.types import Program
     from neuroode.system.types import OdeSystem
 
@@ -113,6 +113,18 @@ class Neuron:
             report = with_figures(report, d, self.program(dt, method=method), self.step_length(dt), seed)
         step = report.figures.dt if report.figures else None
         return with_dynamics(report, step, seed, held, against, bifurcations)
+
+    def firing_rates(self, currents: Any = None, dt: Any = None, **options: Any) -> FiringRates:
+        """Firing rate against a held input, by simulation (`neuroode.program.firing.firing_rates` lists the options).
+
+        Raises:
+            Unsupported: no event, no current to hold, or operators and tables that a run would need.
+        """
+        from neuroode.program.firing import firing_rates
+
+        method = options.pop("method", None)
+        report = self.analyse(dt, brief=True)
+        return firing_rates(report, self.program(dt, method=method), self.step_length(dt), currents, **options)
 
     def discretize(self, dt: Any = None, method: str | Mapping[str, str] | None = None) -> Discretization:
         """The step of each block, with exactness, convergence order and the reason of the choice.
@@ -228,6 +240,7 @@ class Neuron:
         Raises:
             RunError: inputs that are not numbers of that shape.
         """
+        from neuroode.program.arrays import lanes_of, sequence
         from neuroode.program.finite import require_finite
         from neuroode.program.interpret import run
         from neuroode.program.operators import functions
@@ -248,10 +261,10 @@ class Neuron:
         names = ", ".join(g.name for g in found)
         if {g.name for g in found} != set(given):
             raise RunError(f"inputs of '{self.spec.name}' are {names}; found {', '.join(given)}")
-        arrays = {g.name: _sequence(g, given[g.name]) for g in found}
-        shape = _lanes(found[0], arrays[found[0].name])
+        arrays = {g.name: sequence(g, given[g.name]) for g in found}
+        shape = lanes_of(found[0], arrays[found[0].name])
         for g in found:
-            if _lanes(g, arrays[g.name]) != shape:
+            if lanes_of(g, arrays[g.name]) != shape:
                 raise RunError(
                     f"input '{g.name}' is {arrays[g.name].shape}, '{found[0].name}' is "
                     f"{arrays[found[0].name].shape}; they must agree"
@@ -352,27 +365,6 @@ class Neuron:
 
     def __setstate__(self, spec: NeuronSpec) -> None:
         self.spec = spec
-
-
-def _sequence(group: Group, x: Any) -> np.ndarray:
-    """One input, (T, B, *size*, *axes*)."""
-    try:
-        found = np.asarray(x)
-        if not np.iscomplexobj(found):
-            found = found.astype(float)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"input '{group.name}' is not made of numbers") from error
-    if np.iscomplexobj(found):
-        raise RunError(f"input '{group.name}' is complex, inputs are real", hint="pass its real part")
-    if found.ndim < 2 + len(group.shape) or found.shape[found.ndim - len(group.shape) :] != group.shape:
-        wanted = ", ".join(["T", "B", "*size*", *map(str, group.shape)])
-        raise RunError(f"input '{group.name}' has shape {found.shape}, expected ({wanted})")
-    return found
-
-
-def _lanes(group: Group, array: np.ndarray) -> tuple[int, ...]:
-    """(T, B, *size*)."""
-    return array.shape[: array.ndim - len(group.shape)]
 
 
 def load(model: str, *, compat: str | None = None) -> Neuron:

@@ -96,9 +96,13 @@ def median_neuron(spec: NeuronSpec, dt: float, seed: int) -> dict[str, complex]:
     Raises:
         NeuroodeError: values that have no number at this dt.
     """
+    return {n: complex(v) for n, v in by_name(median_slots(spec, dt, seed)).items()} | {"dt": complex(dt)}
+
+
+def median_slots(spec: NeuronSpec, dt: float, seed: int) -> dict[str, Array]:
+    """The same as slots of a program."""
     drawn = slots(spec, initial_values(spec, dt, (NEURONS,), np.random.default_rng(seed)), (NEURONS,))
-    middle = {n: np.median(v) for n, v in drawn.items()}
-    return {n: complex(v) for n, v in by_name(middle).items()} | {"dt": complex(dt)}
+    return {n: np.median(v) for n, v in drawn.items()}
 
 
 def with_dynamics(
