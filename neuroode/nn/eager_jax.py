@@ -68,11 +68,13 @@ class JaxRun:
 def run(
     program: Program, coefficients: Row, inputs: list[Array], carry: list[Array],
     *, drive: Drive | None = None, lengths: Array | None = None, trace: bool = False, operators: Calls | None = None,
+    step: Callable[..., tuple[Row, Row, Row]] | None = None,
 ) -> JaxRun:  # fmt: skip
-    """Run over T steps. `coefficients` broadcast against *size*; `operators`: functions of (B, *size*) by name."""
+    """Run over T steps. `coefficients` broadcast against *size*; `operators`: functions of (B, *size*) by name; `step`
+    stands for that of the program."""
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], inputs[0].dtype
     silent = jnp.zeros(shape, dtype)
-    step = jax_program(program).step
+    step = step or jax_program(program).step
     step = partial(step, operators=operators) if program.operators else step
     body = _Body(program, step, coefficients, drive, lengths, trace, silent)
     state: dict[str, Any] = {"carry": tuple(carry)}

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuroode.nn import costs, eager_jax, native_jax, parallel_jax, tables_jax
+from neuroode.nn import costs, eager_jax, native_jax, parallel_jax, tables_jax, times_jax
 from neuroode.nn.operators_jax import Operators
 from neuroode.nn.parameters_jax import Parameters, widest
 from neuroode.nn.recurrent_jax import RecurrentWeights
@@ -38,11 +38,13 @@ def first(frame: Any, parameters: Parameters, batch: int) -> list[Array]:
 def _run_layer(
     frame: Any, trace: bool, parameters: Parameters, weights: RecurrentWeights | None, operators: Operators,
     inputs: list[Array], start: list[Array] | None, last: Array | None, lengths: Array | None,
+    durations: Array | None = None,
 ) -> tuple[list[Array], list[Array], Array | None, list[Array], dict[str, Array]]:  # fmt: skip
     coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
     carry = inits if start is None else list(start)
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
-    schedule = _chosen(frame, inputs[0]) if frame.schedule == "auto" else frame.schedule
+    step, inputs = times_jax.step_of(frame, parameters, inputs, durations)
+    schedule = "eager" if step else _chosen(frame, inputs[0]) if frame.schedule == "auto" else frame.schedule
     if schedule == "sequential" and not trace:
         return *_by_kernel(frame, weights, coefficients, inputs, carry, last, lengths), {}
     if schedule in PARALLEL and not trace:
@@ -56,7 +58,7 @@ def _run_layer(
         drive = eager_jax.Drive(*at, weights.matrix(), weights.bias, last)
     found = eager_jax.run(
         frame.program, coefficients, inputs, carry, drive=drive, lengths=lengths, trace=trace,
-        operators=operators.calls(),
+        operators=operators.calls(), step=step,
     )  # fmt: skip
     return found.outputs, found.carry, found.last, found.trace, {}
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from neuroode._errors import RunError
 from neuroode.nn.inputs import by_name, check_agree, check_shape, clock_shape, refuse_clock
+from neuroode.nn.times_jax import read_times
 from neuroode.program.pack import Group
 from neuroode.program.types import CLOCK
 
@@ -19,16 +20,22 @@ SHORT = (jnp.float16, jnp.bfloat16)
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in."""
+    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in.
+
+    `durations`: the length of each step, (T, B or 1), of a call with times.
+    """
 
     inputs: list[jax.Array]
     batch: int
     lengths: jax.Array | None
     dtype: Any
+    durations: jax.Array | None = None
 
 
-def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None) -> Sequence:
-    """Check shapes, dtypes and names. A neuron without inputs gets its clock.
+def read_inputs(
+    frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None, times: Any = None
+) -> Sequence:
+    """Check shapes, dtypes, names and times. A neuron without inputs gets its clock.
 
     Raises:
         RunError: with what was found, what is allowed and what to write.
@@ -44,7 +51,8 @@ def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int 
     check_agree(names, [r.shape[: 2 + len(frame.size)] for r in rows])
     dtype = given[0].dtype if given[0].dtype in SHORT else frame.dtype
     inputs = frame.border.split(dict(zip(names, rows, strict=True)), found)
-    return Sequence(inputs, rows[0].shape[1], _lengths(lengths, *rows[0].shape[:2]), dtype)
+    shape = rows[0].shape[:2]
+    return Sequence(inputs, shape[1], _lengths(lengths, *shape), dtype, read_times(frame, times, *shape))
 
 
 def _checked(frame: Any, group: Group, x: Any) -> jax.Array:

@@ -37,15 +37,18 @@ class Frame:
 
     def __init__(
         self, neuron: Any, size: tuple[int, ...], dt: float, method: Any, schedule: str, recurrent: Any, dtype: Any,
-        check_finite: bool, place: Place = WHOLE,
+        check_finite: bool, place: Place = WHOLE, solver: Any = None,
     ) -> None:  # fmt: skip
         self.neuron, self.size, self.dt, self.method, self.schedule = neuron, size, float(dt), method, schedule
-        self.program: Program = neuron.program(dt, method=method, schedule=schedule)
+        self.solver, self.solved = solver, solver and solver.step(neuron, float(dt))  # what moves flows, if it is no formula
+        self.program: Program = (
+            self.solved.program if solver else neuron.program(dt, method=method, schedule=schedule)
+        )
         self.recurrent: Recurrent | None = recurrent_names(recurrent, self.program, size)
         refuse_parallel(schedule, self.recurrent)
         self.dtype, self.check_finite, self.place = np.dtype(dtype), check_finite, place
         self.border = Border(self.program, _stack)
-        parts = self.program.digest, size, self.dt, self.recurrent, self.dtype, schedule, check_finite, place
+        parts = self.program.digest, size, self.dt, self.recurrent, self.dtype, schedule, check_finite, place, solver
         self.key = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -63,7 +66,7 @@ class Frame:
         """The same at another step."""
         return Frame(
             self.neuron, self.size, dt, self.method, self.schedule, self.recurrent, self.dtype, self.check_finite,
-            self.place,
+            self.place, self.solver,
         )  # fmt: skip
 
     @property
@@ -99,6 +102,8 @@ class NeuronLayer(eqx.Module):
         axes: sizes of axes inside the neuron that replace the declared ones.
         operators: name -> function of (B, *size*), or equinox module of (*size*), of each external operator.
         mesh, time: a mesh of devices and the name of that of its axes over which schedule "scan" cuts time.
+        solver, adjoint, solver_options: "diffrax" moves the flow (`nn.solver_jax.Choice` has adjoints and options).
+        gradient: surrogate | event.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -118,13 +123,17 @@ class NeuronLayer(eqx.Module):
         schedule: str = "auto", recurrent: bool | Recurrent | Mapping[str, str] | None = None,
         init: Mapping[str, Any] | None = None, reset_gradient: str | None = None, surrogate: Any = None,
         dtype: Any = None, check_finite: bool = False, axes: Mapping[str, int] | None = None,
-        operators: Mapping[str, Any] | None = None, mesh: Any = None, time: str = "time", **later: Any,
+        operators: Mapping[str, Any] | None = None, mesh: Any = None, time: str = "time", solver: str | None = None,
+        **later: Any,
     ) -> None:  # fmt: skip
+        moved = None
+        if solver is not None:
+            moved, later = _solver(solver, later, dt, recurrent=recurrent, method=method, schedule=schedule)
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
         place = place_of(mesh, time, schedule)
-        self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite, place)
+        self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite, place, moved)
         if schedule == "sequential":
             if spec.operators:
                 raise Unsupported("a layer with operators has no C kernel", hint='schedule="eager"')
@@ -200,7 +209,7 @@ class NeuronLayer(eqx.Module):
 
     def __call__(
         self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
-        batch: int | None = None, key: Any = None,
+        batch: int | None = None, key: Any = None, times: Any = None,
     ) -> tuple[Any, JaxCarry]:  # fmt: skip
         """Run over a sequence.
 
@@ -210,11 +219,13 @@ class NeuronLayer(eqx.Module):
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
             steps, batch: T and B of a neuron without inputs.
             key: not read; equinox's containers pass one.
+            times: (T,) or (T, B) observation times in the declared unit, increasing from above 0, at which the steps
+                end; None: after each dt. Inside of jit wrong ones are an error when it runs.
 
         Raises:
-            RunError: a wrong shape, dtype, length or carry.
+            RunError: a wrong shape, dtype, length, time or carry.
         """
-        given = read_inputs(self.frame, x, lengths, steps, batch)
+        given = read_inputs(self.frame, x, lengths, steps, batch, times)
         found = self._run(given, carry, trace=False)
         outputs = found.outputs
         if self.frame.check_finite:
@@ -224,10 +235,10 @@ class NeuronLayer(eqx.Module):
 
     def trace(
         self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
-        batch: int | None = None,
+        batch: int | None = None, times: Any = None,
     ) -> dict[str, Array]:  # fmt: skip
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        return self._traced(read_inputs(self.frame, x, lengths, steps, batch), carry)
+        return self._traced(read_inputs(self.frame, x, lengths, steps, batch, times), carry)
 
     def _traced(self, given: Sequence, carry: JaxCarry | None) -> dict[str, Array]:
         found = self._run(given, carry, trace=True)
@@ -260,7 +271,7 @@ class NeuronLayer(eqx.Module):
         tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
         inner = self.parameters_of_neuron, self.weights, self.operators_of_neuron
         forward = forward_jax.forward_with_functions if self.program.operators else forward_jax.forward
-        return eager_jax.JaxRun(*forward(frame, trace, *inner, given.inputs, start, last, given.lengths))
+        return eager_jax.JaxRun(*forward(frame, trace, *inner, given.inputs, start, last, given.lengths, given.durations))
 
     def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
         named = self.frame.border.join(arrays, self.frame.border.carry)
@@ -319,6 +330,16 @@ def _written(layer: NeuronLayer, /, **values: Any) -> NeuronLayer:
     rest = {n: v for n, v in values.items() if n not in dense}
     parameters = layer.parameters_of_neuron.written(rest, layer.dt)
     return layer._with(parameters_of_neuron=parameters, operators_of_neuron=operators)
+
+
+def _solver(name: str, later: dict[str, Any], dt: float, **layer: Any) -> tuple[Any, dict[str, Any]]:
+    """The choice of a solver, and the options that are left."""
+    try:
+        from neuroode.nn.solver_jax import chosen
+    except ModuleNotFoundError as error:
+        raise Unsupported(f"{error.name} is not installed", hint="pip install 'neuroode[jax]'") from error
+    own = {n: later.get(n) for n in ("adjoint", "solver_options", "gradient")}
+    return chosen({"solver": name, **own}, layer, dt), {n: v for n, v in later.items() if n not in own}
 
 
 def _stack(rows: list[Any]) -> Array:
