@@ -65,7 +65,7 @@ def located(pieces: Pieces, m: Moment, y: Array, names: tuple[str, ...], options
         return jax.lax.cond(way.under_way.any(), step, lambda w: w, way), None
 
     way, _ = jax.lax.scan(one, way, None, length=options.max_events + 1)
-    text = f"more than {options.max_events} events of one lane in a step: raise max_events of solver_options, or take a smaller dt"
+    text = f"more than max_events={options.max_events} events of one lane in a step: raise it in solver_options"
     end = eqx.error_if(way.y, way.under_way.any(), text)
     signals = {f"e.{n}": 1 - x for n, x in zip(names, way.none, strict=True)}
     return Found(end, signals, {f"{n}.time": x for n, x in zip(names, way.first, strict=True)})

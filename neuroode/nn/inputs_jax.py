@@ -32,9 +32,7 @@ class Sequence:
     durations: jax.Array | None = None
 
 
-def read_inputs(
-    frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None, times: Any = None
-) -> Sequence:
+def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None, times: Any = None) -> Sequence:
     """Check shapes, dtypes, names and times. A neuron without inputs gets its clock.
 
     Raises:

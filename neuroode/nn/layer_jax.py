@@ -40,10 +40,11 @@ class Frame:
         check_finite: bool, place: Place = WHOLE, solver: Any = None,
     ) -> None:  # fmt: skip
         self.neuron, self.size, self.dt, self.method, self.schedule = neuron, size, float(dt), method, schedule
-        self.solver, self.solved = solver, solver and solver.step(neuron, float(dt))  # what moves flows, if it is no formula
-        self.program: Program = (
-            self.solved.program if solver else neuron.program(dt, method=method, schedule=schedule)
-        )
+        self.solver, self.solved = (
+            solver,
+            solver and solver.step(neuron, float(dt)),
+        )  # what moves flows, if it is no formula
+        self.program: Program = self.solved.program if solver else neuron.program(dt, method=method, schedule=schedule)
         self.recurrent: Recurrent | None = recurrent_names(recurrent, self.program, size)
         refuse_parallel(schedule, self.recurrent)
         self.dtype, self.check_finite, self.place = np.dtype(dtype), check_finite, place
@@ -271,7 +272,9 @@ class NeuronLayer(eqx.Module):
         tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
         inner = self.parameters_of_neuron, self.weights, self.operators_of_neuron
         forward = forward_jax.forward_with_functions if self.program.operators else forward_jax.forward
-        return eager_jax.JaxRun(*forward(frame, trace, *inner, given.inputs, start, last, given.lengths, given.durations))
+        return eager_jax.JaxRun(
+            *forward(frame, trace, *inner, given.inputs, start, last, given.lengths, given.durations)
+        )
 
     def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
         named = self.frame.border.join(arrays, self.frame.border.carry)
