@@ -21,7 +21,7 @@ def located_events(h: Hybrid, system: OdeSystem) -> tuple[str, ...]:
         raise Unsupported(f"within_step: locate: impulse {kick.input} acts at the end of the step, after the events",
                           hint="give it at: start")  # fmt: skip
     margins = {n[2:]: v for n, v in h.guards.outputs if n.startswith("m.")}
-    found = [e for e in system.events if _reads_states(system, e, margins)]
+    found = [e for e in system.events if _reads_states(system, e)]
     if not found:
         raise Unsupported(f"within_step: locate: no event of '{system.spec.name}' compares a state that flows",
                           hint="remove within_step: locate")  # fmt: skip
@@ -30,7 +30,7 @@ def located_events(h: Hybrid, system: OdeSystem) -> tuple[str, ...]:
     return tuple(e.name for e in found)
 
 
-def _reads_states(system: OdeSystem, event: Event, margins: dict[str, str]) -> bool:
+def _reads_states(system: OdeSystem, event: Event) -> bool:
     names = {s.name for t in _tests(event.condition) for s in t.margin.free_symbols}
     return any(f"{n}[t]" in names for n in system.flows)
 

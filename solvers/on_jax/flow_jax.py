@@ -1,8 +1,8 @@
 """One lane moved by diffrax over its own length of time: dy/ds = slope(s, y, args), s from 0 to 1.
 
-The length of time is a factor of `slope`, so lanes of a batch move by different times, and the derivative by that length
-is an ordinary one. Callers map this over lanes: each lane takes its own steps, so what it gives does not depend on who
-else is in the batch, an implicit method solves systems of a lane's size, and the error of one stiff lane is not averaged
+The length of time is a factor of `slope`, so lanes of a batch move by different times, and the derivative by it is an
+ordinary one. Callers map this over lanes: each lane takes its own steps, so what it gives does not depend on who else
+is in the batch, an implicit method solves systems of a lane's size, and the error of one stiff lane is not averaged
 away among many. The price is that a batch waits for its slowest lane.
 
 Sources: Kidger, On neural differential equations (2022), for diffrax and its adjoints; Kidger, Chen and Lyons, "Hey,

@@ -8,7 +8,7 @@ Source: Press et al., Numerical Recipes (2007), section 9.4, for the safeguarded
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

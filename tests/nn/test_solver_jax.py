@@ -140,8 +140,11 @@ def test_a_complex_state_is_a_pair() -> None:
     layer = SPIRAL.jax(1, key=KEY, solver="diffrax", solver_options={"method": "Kvaerno5"} | FINE)
     x = np.full((3, 1, 1), 0.7)
     out, carry = layer(x)
-    found = solve_ivp(lambda t, z: (-0.2 + 0.5j - 0.1 * abs(z) ** 2) * z + 0.7, (0, 3), np.zeros(1, complex), rtol=1e-11,
-                      atol=1e-12).y[0, -1]  # fmt: skip
+
+    def field(_: float, z: np.ndarray) -> np.ndarray:
+        return (-0.2 + 0.5j - 0.1 * abs(z) ** 2) * z + 0.7
+
+    found = solve_ivp(field, (0, 3), np.zeros(1, complex), rtol=1e-11, atol=1e-12).y[0, -1]
     np.testing.assert_allclose([out["x"][-1, 0, 0], out["y"][-1, 0, 0]], [found.real, found.imag], rtol=1e-7)
     assert set(carry) == {"z.re", "z.im"}
 
