@@ -6,6 +6,7 @@ import sympy as sp
 
 from neuroode.analysis import algebra, linearity
 from neuroode.analysis.riccati import riccati_facts
+from neuroode.analysis.stiffness import stiffness_facts
 from neuroode.analysis.types import Block, Fact, Report
 from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
@@ -21,6 +22,7 @@ def analyse(system: OdeSystem) -> Report:
         *_class_facts(system, classes, rows),
         *(f for b in blocks for f in _stability(b)),
         *(f for b in blocks for f in riccati_facts(system, b)),
+        *stiffness_facts(system, tuple(s for b in blocks if not b.is_linear for s in b.states)),
         *(_degenerate_fact(e) for e in degenerate),
         *_reset_facts(system),
         *_removed(system),

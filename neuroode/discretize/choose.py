@@ -5,18 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import sympy as sp
 
 from neuroode._errors import Unsupported
+from neuroode.analysis.stiffness import stiffness
 from neuroode.analysis.types import Block, Report
-from neuroode.discretize import bilinear, euler, exact, exp_euler, real_form, riccati, runge_kutta, separable, strang
+from neuroode.discretize import (
+    bilinear,
+    euler,
+    exact,
+    exp_euler,
+    implicit,
+    real_form,
+    riccati,
+    runge_kutta,
+    separable,
+    strang,
+)
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.system.support import METHODS
 
-METHOD_NAMES = ("auto", "exact", "euler", "semi_implicit(...)", "exp_euler", "strang", "bilinear", "heun", "rk4")
-WHOLE = ("exact", "auto", "bilinear", "strang")  # they move all of a block or none
+METHOD_NAMES = (
+    "auto",
+    "exact",
+    "euler",
+    "semi_implicit(...)",
+    "exp_euler",
+    "strang",
+    "implicit_midpoint",
+    "bilinear",
+    "heun",
+    "rk4",
+)
+WHOLE = ("exact", "auto", "bilinear", "strang", "implicit_midpoint")  # they move all of a block or none
 
 
 def discretize(report: Report, method: str | dict[str, str] | None = None) -> Discretization:
@@ -101,6 +125,8 @@ def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Upd
         return [_staged(report, tuple(report.system.flows), name)] if report.system.flows else []
     if name in ("auto", "strang"):
         return _structured(report, blocks, name)
+    if name == implicit.METHOD:
+        return [_midpoint(report, states) for states in strang.groups(report, blocks)]
     if name not in MAKERS:
         raise _unknown(name)
     return [MAKERS[name](report, b) for b in blocks]
@@ -129,8 +155,13 @@ def _structured(report: Report, blocks: tuple[Block, ...], method: str) -> list[
                 hint="heun and rk4 take any smooth flow",
             )
         else:
-            updates += [_unsplit(report, b) for b in left if b.states[0] in states]
+            updates.append(_unsplit(report, states, f"{_why_not(report, left, states)}; {verdict.reason}"))
     return updates
+
+
+def _why_not(report: Report, blocks: list[Block], states: tuple[str, ...]) -> str:
+    reasons = [exact.applies(report, b).reason for b in blocks if set(b.states) <= set(states)]
+    return "no exact step: " + "; ".join(reasons)
 
 
 def _alone(report: Report, block: Block) -> Update | None:
@@ -141,11 +172,31 @@ def _alone(report: Report, block: Block) -> Update | None:
     return None
 
 
-def _unsplit(report: Report, block: Block) -> Update:
-    verdict = exact.applies(report, block)
-    if exp_euler.applies(report, block.states).applies:
-        return _exp_euler(report, block.states, f"no exact step: {verdict.reason}; each state is linear in itself")
-    return euler.derive(report, block.states, dt_symbol(report), f"no exact step: {verdict.reason}")
+def _unsplit(report: Report, states: tuple[str, ...], why: str) -> Update:
+    """For flows without a splitting: by what their classes and the estimate of their rates say."""
+    dt, found = dt_symbol(report), stiffness(report.system, states)
+    rates = f"; {found} (sampled)" if found else ""
+    if exp_euler.applies(report, states).applies:
+        return _exp_euler(report, states, f"{why}; each state is linear in itself")
+    if found and found.is_stiff and implicit.applies(strang.alone(report, _flows(report, states)), states).applies:
+        return strang.beside(report, states, partial(_implicit, why=f"{why}{rates}, stiff"), dt)
+    order = runge_kutta.order_left(report, states, 4)[0]
+    if order == 1:
+        return euler.derive(report, states, dt, f"{why}; the flow has jumps")
+    method = "rk4" if order == 4 and runge_kutta.applies(report, states).applies else "heun"
+    return strang.beside(report, states, partial(_runge_kutta, method=method, why=why + rates), dt)
+
+
+def _flows(report: Report, states: tuple[str, ...]) -> dict[str, sp.Expr]:
+    return {s: report.system.flows[s] for s in states}
+
+
+def _implicit(report: Report, states: tuple[str, ...], dt: sp.Symbol, why: str) -> Update:
+    return implicit.derive(report, states, dt, why)
+
+
+def _runge_kutta(report: Report, states: tuple[str, ...], dt: sp.Symbol, method: str, why: str) -> Update:
+    return runge_kutta.derive(report, states, method, dt, why)
 
 
 def _exact(report: Report, block: Block) -> Update:
@@ -201,6 +252,20 @@ def _strang(report: Report, block: Block) -> Update:
     return _structured(report, (block,), "strang")[0]
 
 
+def _midpoint(report: Report, states: tuple[str, ...]) -> Update:
+    verdict = implicit.applies(report, states)
+    if not verdict.applies:
+        raise Unsupported(
+            f"method 'implicit_midpoint' does not apply to {', '.join(states)}: {verdict.reason}",
+            hint="strang splits larger flows; heun and rk4 take any smooth one",
+        )
+    return implicit.derive(report, states, dt_symbol(report), "as declared")
+
+
+def _implicit_block(report: Report, block: Block) -> Update:
+    return _midpoint(report, block.states)
+
+
 MAKERS = {
     "auto": _auto,
     "strang": _strang,
@@ -208,6 +273,7 @@ MAKERS = {
     "euler": _euler,
     "exp_euler": _exp_euler_block,
     "bilinear": _bilinear,
+    "implicit_midpoint": _implicit_block,
 }
 
 

@@ -6,16 +6,16 @@ a step of each part, a whole one of the costliest, and the halves back in revers
 step are taken at its middle, and so are states that the parts read and other blocks move.
 
 A state that an event resets is seen by the other parts at its threshold at most: it stops there, so that what an
-upstroke makes of it in the rest of the step enters no other state. A part that moves that state among others starts
-from the threshold, and leaves it where it is.
+upstroke makes of it in the rest of the step enters no other state. Where several parts move that state, it stays
+where the first of them has brought it, and they start from its threshold.
 
 Sources: Strang, SIAM J. Numer. Anal. 5 (1968); Hairer, Lubich and Wanner, Geometric Numerical Integration (2006),
-section II.5; Chen, Raghunandan and co-workers, J. Comput. Neurosci. 48 (2020) for conductance-based neurons.
+section II.5; Chen, Raman and Stern, SIAM J. Sci. Comput. 42 (2020) for Hodgkin-Huxley neurons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -34,6 +34,7 @@ from neuroode.system.types import OdeSystem
 LENGTH = sp.Symbol("(length)", positive=True)  # of one move of a part
 MAX_STATES = 32
 Flows = dict[str, sp.Expr]
+Maker = Callable[[Report, tuple[str, ...], sp.Symbol], Update]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,21 @@ def derive(report: Report, states: tuple[str, ...], dt: sp.Symbol, why: str = ""
     return Update(states, "strang", step.values(), False, order, reason, tuple(step.stages), guards=step.guards)
 
 
+def beside(report: Report, states: tuple[str, ...], maker: Maker, dt: sp.Symbol) -> Update:
+    """A step of some states by another method; what they read and other blocks move is taken at the middle of the step.
+
+    Raises:
+        Unsupported: what they read has no exact step.
+    """
+    flows = {s: during(report.system, report.system.flows[s], sp.S.Half) for s in states}
+    inner = maker(alone(report, flows), states, LENGTH)
+    step = _Composition(report, Splitting((Part((inner,), ""),), "states"), dt)
+    read = [s for s, x in running(report.system).items() if s not in states and any(f.has(x) for f in flows.values())]
+    why = f"{inner.why}; {', '.join(read)} taken at the middle of the step" if read else inner.why
+    order = inner.convergence_order and min(2, inner.convergence_order)
+    return Update(states, inner.method, step.values(), False, order, why, tuple(step.stages), guards=step.guards)
+
+
 def _text(s: Splitting) -> str:
     rows = [f"{', '.join(p.states)} {'whole' if p is s.parts[-1] else 'half'} ({p.way})" for p in s.parts]
     back = [f"{', '.join(p.states)} half" for p in reversed(s.parts[:-1])]
@@ -163,14 +179,19 @@ def _is_linear(term: sp.Expr, x: list[sp.Symbol]) -> bool:
     return all(not sp.diff(term, s).has(*x) for s in x)
 
 
-def _part(report: Report, flows: Flows, approximate: bool = False) -> Part | None:
-    """A field over some states with the exact step of each of its blocks; None where one has none."""
+def alone(report: Report, flows: Flows) -> Report:
+    """Some states as a system of their own; the others stand in their flows as held symbols."""
     system = report.system
     others = {x: held(system, s) for s, x in running(system).items() if s not in flows}
     sub = replace(system, flows={s: e.xreplace(others) for s, e in flows.items()}, impulses=(), ramps={})
     rows = linearity.jacobian(sub)
     classes = linearity.classify(sub, rows)
-    found = Report(sub, classes, linearity.blocks(sub, rows, classes), linearity.components(rows), (), ())
+    return Report(sub, classes, linearity.blocks(sub, rows, classes), linearity.components(rows), (), ())
+
+
+def _part(report: Report, flows: Flows, approximate: bool = False) -> Part | None:
+    """A field over some states with the exact step of each of its blocks; None where one has none."""
+    found = alone(report, flows)
     steps = [_step(found, block, approximate) for block in real_form.blocks(found)]
     if any(step is None for step in steps):
         return None
@@ -273,7 +294,7 @@ class _Composition:
 
     def _move(self, part: Part, fraction: sp.Expr) -> None:
         self.count += 1
-        inside = {self.x[s]: self._start(s, part) for s in part.states}
+        inside = {self.x[s]: self._start(s) for s in part.states}
         outside = {held(self.system, s): self._seen(s) for s in self.x if part.reads(held(self.system, s))}
         here = inside | outside | {LENGTH: fraction * self.dt}
         before = dict(self.now)
@@ -283,22 +304,19 @@ class _Composition:
             self.guards |= {m: e.xreplace(own | here) for m, e in u.guards.items()}
             for s, e in u.values.items():
                 self.now[s] = self._named(s, real=not self.system.is_complex(s))
-                self.stages.append((self.now[s], self._moved(s, e.xreplace(own | here), before[s], part)))
+                self.stages.append((self.now[s], self._moved(s, e.xreplace(own | here), before[s])))
 
-    def _moved(self, state: str, value: sp.Expr, before: sp.Expr, part: Part) -> sp.Expr:
+    def _moved(self, state: str, value: sp.Expr, before: sp.Expr) -> sp.Expr:
         """A state that another part has brought to its threshold stays there."""
-        bound = self._bound(state) if self._waits(state, part) else None
+        bound = self._bound(state) if state in self.shared else None
         return value if bound is None else pick(bound.passed(before), before, value)
 
     def _named(self, name: str, real: bool | None) -> sp.Symbol:
         return sp.Symbol(f"{name} {self.count}", **({"real": True} if real else {}))
 
-    def _start(self, state: str, part: Part) -> sp.Expr:
-        """A state that a part moves with others starts at its threshold at most."""
-        return self._seen(state) if self._waits(state, part) else self.now[state]
-
-    def _waits(self, state: str, part: Part) -> bool:
-        return len(part.states) > 1 and state in self.shared
+    def _start(self, state: str) -> sp.Expr:
+        """A state that several parts move starts at its threshold at most."""
+        return self._seen(state) if state in self.shared else self.now[state]
 
     def _seen(self, state: str) -> sp.Expr:
         bound = self._bound(state)

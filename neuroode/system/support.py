@@ -50,7 +50,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
 
 #: method -> why it is refused at present
 METHODS: tuple[str, ...] = (
-    "implicit_midpoint",
     "baoab", "obabo", "euler_maruyama", "heun_stratonovich",
     "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
 )  # fmt: skip
