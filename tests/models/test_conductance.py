@@ -59,7 +59,8 @@ def test_removable_singularities_of_hodgkin_and_huxley() -> None:
             rate, abs=1e-6
         )
     for v in (-40, -55):
-        layer = (
+        layer = no.load("hodgkin_huxley").replace(states={"v": f"{v} mV"})
+        layer = layer.torch(1, dtype=torch.float64, schedule="eager")
             no.load("hodgkin_huxley").replace(states={"v": f"{v} mV"}).torch(1, dtype=torch.float64, schedule="eager")
         )
         out, carry = layer(torch.zeros(3, 1, 1, dtype=torch.float64))
