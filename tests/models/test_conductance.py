@@ -61,8 +61,6 @@ def test_removable_singularities_of_hodgkin_and_huxley() -> None:
     for v in (-40, -55):
         layer = no.load("hodgkin_huxley").replace(states={"v": f"{v} mV"})
         layer = layer.torch(1, dtype=torch.float64, schedule="eager")
-            no.load("hodgkin_huxley").replace(states={"v": f"{v} mV"}).torch(1, dtype=torch.float64, schedule="eager")
-        )
         out, carry = layer(torch.zeros(3, 1, 1, dtype=torch.float64))
         (out.sum() + carry["v"].sum()).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
