@@ -55,6 +55,31 @@ equations: dv/dt = a*v^2 + I
 spike: v >= inf
 reset: v = -inf
 """,
+    "cuba": """
+neuron: located_cuba
+dt: 1
+within_step: locate
+inputs: {x: impulse}
+parameters: {tau: {value: 10, domain: positive}, tau_s: {value: 4, domain: positive}, v_th: {value: 0.5}}
+equations: |
+  dv/dt = (-v + i_s)/tau
+  di_s/dt = -i_s/tau_s + x
+spike: v > v_th
+reset: v -= v_th
+""",
+    "adex": """
+neuron: located_adex
+dt: 0.1
+within_step: locate
+method: rk4
+states: {v: -70.6}
+parameters: {v_t: {value: -50.4}, d: {value: 2, domain: positive}, b: {value: 80.5}, v_r: {value: -70.6}}
+equations: |
+  dv/dt = (-30*(v + 70.6) + 30*d*exp((v - v_t)/d) - w + I)/281
+  dw/dt = (4*(v + 70.6) - w)/144
+spike: v > -40
+reset: v = v_r; w += b
+""",
 }
 
 

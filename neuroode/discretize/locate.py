@@ -1,8 +1,9 @@
 """Which events lie at a time inside the step, and how that time is found: `within_step: locate`.
 
 A guard that reads the running states becomes true somewhere in the step. There the event acts, and the states run on
-for the rest of the step, up to `PIECES` events a step; a guard that is true still, or again, after the last of them
-acts at the start of the next step. A guard that is true when the step begins (an impulse) acts at once, at time 0.
+for the rest of the step, up to four events a step (`PIECES`), two where times are bracketed; a guard that is true
+still, or again, after the last of them acts at the start of the next step. A guard that is true when the step begins
+(an impulse) acts at once, at time 0.
 
 The time has a closed form where the guard compares one state that is linear or of Riccati form; elsewhere it is found
 by bracketing on the step itself, taken over part of the step (program/crossing.py).
@@ -26,7 +27,8 @@ from neuroode.expr import functions as fn
 from neuroode.expr.alike import listed
 from neuroode.system.types import Event, OdeSystem, Test
 
-PIECES = 4  # located events in a step, at most
+PIECES = 4  # located events in a step, at most, where all times have a closed form
+BRACKETED_PIECES = 2  # the same where some have not: such a piece is some hundred to some thousand operations
 SATURATE = "within_step: saturate takes events at the end of the step"
 
 
@@ -67,7 +69,9 @@ class Located:
     @property
     def pieces(self) -> int:
         """Parts of the step between events; without resets the first time is all that matters."""
-        return PIECES if any(g.moves for g in self.guards) else 1
+        if not any(g.moves for g in self.guards):
+            return 1
+        return PIECES if all(g.closed for g in self.guards) else BRACKETED_PIECES
 
     def __str__(self) -> str:
         rows = []

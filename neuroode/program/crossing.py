@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from neuroode._errors import Unsupported
 from neuroode.program.builder import Builder
 
 Along = Callable[[str], tuple[str, str]]  # time -> the margin there and its derivative in time
+
+ROUNDS = 7  # of a bracket
+PEAK_ROUNDS = 3  # of the search for a maximum, of which the error counts squared
+HUGE = 1e30  # a margin or slope beyond is one at infinity
 
 
 def riccati(b: Builder, v: str, level: str | None, flow: tuple[str, str, str], until: str) -> str:
@@ -40,14 +44,109 @@ def riccati(b: Builder, v: str, level: str | None, flow: tuple[str, str, str], u
     return _between(b, b.emit("div", angle, w), until)
 
 
-def bracketed(*_: object) -> str:
-    """The first time at which a margin that is negative at 0 and not at `until` passes 0."""
-    raise Unsupported("events without a closed form of their time are not located yet", hint="within_step: saturate")
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One end of a bracket: a time, the margin there, its slope."""
+
+    t: str
+    m: str
+    slope: str
 
 
-def largest(*_: object) -> str:
-    """The time in 0 .. left at which a margin is largest: inside, where it rises at 0 and falls at the end."""
-    raise Unsupported("events without a closed form of their time are not located yet", hint="within_step: saturate")
+def bracketed(b: Builder, along: Along, until: str) -> str:
+    """The time at which a margin that is negative at 0 and not at `until` passes 0.
+
+    Each round takes one time inside the bracket: between its ends dt/dm = e^(-k m), with the k that fits both slopes,
+    which is exact for an exponential blow-up and Newton's method for k = 0; the middle where that falls outside, and
+    where the round before gained little.
+    """
+    zero, half = b.const(0.0), b.const(0.5)
+    low, high = _End(zero, *along(zero)), _End(until, *along(until))
+    slow = zero
+    for _ in range(ROUNDS):
+        width = b.emit("sub", high.t, low.t)
+        middle = b.emit("add", low.t, b.emit("mul", half, width))
+        guess, size = _guess(b, low, high, middle)
+        t = b.emit("where", slow, middle, guess)
+        new = _End(t, *along(t))
+        above = _above(b, new.m)
+        low, high = _chosen(b, above, low, new), _chosen(b, above, new, high)
+        wide = b.emit("gt", b.emit("sub", high.t, low.t), b.emit("mul", half, width))
+        far = b.emit("gt", b.emit("abs", new.m), b.emit("mul", b.const(0.1), size))
+        slow = b.emit("mul", b.emit("mul", wide, far), b.emit("sub", b.const(1.0), slow))
+    return _guess(b, low, high, _nearer(b, low, high).t)[0]
+
+
+def _above(b: Builder, m: str) -> str:
+    """1 where a margin is not negative; what is no number lies beyond every threshold."""
+    return b.emit("sub", b.const(1.0), b.emit("gt", b.const(0.0), m))
+
+
+def _chosen(b: Builder, condition: str, x: _End, y: _End) -> _End:
+    pairs = ((x.t, y.t), (x.m, y.m), (x.slope, y.slope))
+    return _End(*(b.emit("where", condition, p, q) for p, q in pairs))
+
+
+def _nearer(b: Builder, low: _End, high: _End) -> _End:
+    """The end whose margin is nearer to 0."""
+    return _chosen(b, b.emit("gt", b.emit("neg", low.m), high.m), high, low)
+
+
+def _guess(b: Builder, low: _End, high: _End, instead: str) -> tuple[str, str]:
+    """The time of the passage by the slopes at both ends, `instead` where it falls outside; |m| at the nearer end."""
+    zero, one = b.const(0.0), b.const(1.0)
+    rise = b.emit("sub", high.m, low.m)
+    fits = b.emit("mul", b.emit("gt", low.slope, zero), b.emit("gt", high.slope, zero))
+    fits = b.emit("mul", fits, b.emit("mul", b.emit("gt", b.const(HUGE), high.slope), b.emit("gt", rise, zero)))
+    fits = b.emit("mul", fits, b.emit("gt", b.const(HUGE), rise))
+    ratio = b.emit("div", b.emit("where", fits, high.slope, one), b.emit("where", fits, low.slope, one))
+    k = b.emit("div", b.emit("log", ratio), b.emit("where", fits, rise, one))
+    near = _nearer(b, low, high)
+    z = b.emit("min", b.emit("mul", k, near.m), b.const(50.0))
+    bent = b.emit("gt", b.emit("abs", z), b.const(1e-9))
+    bend = b.emit("where", bent, b.emit("div", b.emit("expm1", z), b.emit("where", bent, z, one)), one)
+    rises = b.emit("gt", near.slope, zero)
+    speed = b.emit("where", rises, near.slope, one)
+    t = b.emit("sub", near.t, b.emit("div", b.emit("mul", near.m, bend), speed))
+    inside = b.emit("mul", b.emit("gt", t, low.t), b.emit("gt", high.t, t))
+    return b.emit("where", b.emit("mul", rises, inside), t, instead), b.emit("abs", near.m)
+
+
+def largest(b: Builder, along: Along, until: str) -> str:
+    """The time at which a margin is largest: `until`, but inside where it rises at 0, and falls and is negative there.
+
+    A cubic through both ends has its maximum inside; the bracket then shrinks around it.
+    """
+    zero = b.const(0.0)
+    low, high = _End(zero, *along(zero)), _End(until, *along(until))
+    turns = b.emit("mul", b.emit("gt", low.slope, zero), b.emit("gt", zero, high.slope))
+    turns = b.emit("mul", turns, b.emit("gt", zero, high.m))
+    best = low
+    for _ in range(PEAK_ROUNDS):
+        t = _top(b, low, high)
+        new = _End(t, *along(t))
+        best = _chosen(b, b.emit("gt", new.m, best.m), new, best)
+        rising = b.emit("gt", new.slope, zero)
+        low, high = _chosen(b, rising, new, low), _chosen(b, rising, high, new)
+    return b.emit("where", turns, best.t, until)
+
+
+def _top(b: Builder, low: _End, high: _End) -> str:
+    """Where the cubic through two ends, rising at one and falling at the other, is largest."""
+    half, three = b.const(0.5), b.const(3.0)
+    width = b.emit("sub", high.t, low.t)
+    wide = b.emit("gt", width, b.const(0.0))
+    mean = b.emit("div", b.emit("sub", high.m, low.m), b.emit("where", wide, width, b.const(1.0)))
+    d = b.emit("sub", b.emit("mul", three, mean), b.emit("add", low.slope, high.slope))
+    root = b.emit("sub", b.emit("mul", d, d), b.emit("mul", low.slope, high.slope))
+    root = b.emit("sqrt", b.emit("max", root, b.const(0.0)))
+    top = b.emit("add", b.emit("add", root, d), low.slope)
+    bottom = b.emit("add", b.emit("sub", low.slope, high.slope), b.emit("add", root, root))
+    fits = b.emit("gt", bottom, b.const(0.0))
+    share = b.emit("div", top, b.emit("where", fits, bottom, b.const(1.0)))
+    inside = b.emit("mul", b.emit("gt", share, b.const(0.0)), b.emit("gt", b.const(1.0), share))
+    share = b.emit("where", b.emit("mul", fits, inside), share, half)
+    return b.emit("add", low.t, b.emit("mul", width, share))
 
 
 def _safe(b: Builder, condition: str, x: str) -> str:

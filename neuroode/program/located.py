@@ -266,13 +266,22 @@ class Pieces:
         still, left = {n: b.emit("detach", v) for n, v in y.items()}, b.emit("detach", h)
         begins = margin.value.call(b, still, zero)["m"]
         at_once = b.emit("gt" if guard.strict else "ge", begins, zero)
-        until = b.emit("where", at_once, zero, self._until(margin, still, left, begins))
-        m = margin.value.call(b, y, until)["m"]
+        until = b.emit("where", at_once, zero, self._until(margin, still, left))
+        m = self._reached(margin, y, still, until)
         m = m if active is None else b.emit("where", active, m, b.const(-1.0))
         slot = f"{name}.{number}" if number else name
         piece.fires[name] = e = self.step.slotted(guard.event, m, guard.strict, slot, self._shaped(number))
         inside = b.emit("where", at_once, zero, b.emit("detach", e))
         piece.times[name] = self._time(margin, y, still, (inside, until, left, begins))
+
+    def _reached(self, margin: Margin, y: States, still: States, until: str) -> str:
+        """The margin at the time that decides; 1, without gradient, where it lies beyond every number."""
+        b = self.b
+        if margin.guard.closed:
+            return margin.value.call(b, y, until)["m"]
+        finite = b.emit("gt", b.const(crossing.HUGE), margin.value.call(b, still, until)["m"])
+        safe = b.emit("where", finite, until, b.const(0.0))
+        return b.emit("where", finite, margin.value.call(b, y, safe)["m"], b.const(1.0))
 
     def _shaped(self, number: int) -> bool:
         """Whether the signal of a piece has the slope of the surrogate: of one event, the first says all."""
@@ -282,7 +291,7 @@ class Pieces:
         """The time of a crossing inside the piece, with its derivative; 0 where there is none."""
         b, zero = self.b, self.b.const(0.0)
         inside, until, left, begins = known
-        t0 = b.emit("detach", b.emit("where", inside, self._root(margin, still, until, begins), zero))
+        t0 = b.emit("detach", b.emit("where", inside, self._root(margin, still, until), zero))
         slope = margin.slope.call(b, still, t0)["m"]
         touch = b.emit("mul", b.const(TOUCH), b.emit("abs", begins))
         counts = b.emit("mul", inside, b.emit("gt", b.emit("mul", slope, left), touch))
@@ -290,16 +299,16 @@ class Pieces:
         shift = b.emit("div", b.emit("where", counts, margin.value.call(b, y, t0)["m"], zero), safe)
         return b.emit("sub", t0, b.emit("sub", shift, b.emit("detach", shift)))
 
-    def _until(self, margin: Margin, still: States, left: str, begins: str) -> str:
+    def _until(self, margin: Margin, still: States, left: str) -> str:
         """The time at which the margin is largest, as far as it matters: where the sign of the margin says enough."""
         if margin.guard.closed:
             return left  # one state moves one way
-        return crossing.largest(self.b, self._with_slope(margin, still), left, begins)
+        return crossing.largest(self.b, self._with_slope(margin, still), left)
 
-    def _root(self, margin: Margin, still: States, until: str, begins: str) -> str:
+    def _root(self, margin: Margin, still: States, until: str) -> str:
         closed = self.levels[margin.guard.event.name]
         if closed is None or margin.guard.closed is None:
-            return crossing.bracketed(self.b, self._with_slope(margin, still), until, begins)
+            return crossing.bracketed(self.b, self._with_slope(margin, still), until)
         at = closed.call(self.b, still, until)
         start = still[margin.guard.closed.state]
         return crossing.riccati(self.b, start, at.get("level"), (at["A"], at["B"], at["C"]), until)
