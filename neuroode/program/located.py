@@ -266,7 +266,7 @@ class Pieces:
         still, left = {n: b.emit("detach", v) for n, v in y.items()}, b.emit("detach", h)
         begins = margin.value.call(b, still, zero)["m"]
         at_once = b.emit("gt" if guard.strict else "ge", begins, zero)
-        until = b.emit("where", at_once, zero, self._until(margin, still, left))
+        until = b.emit("detach", b.emit("where", at_once, zero, self._until(margin, still, left)))
         m = self._reached(margin, y, still, until)
         m = m if active is None else b.emit("where", active, m, b.const(-1.0))
         slot = f"{name}.{number}" if number else name

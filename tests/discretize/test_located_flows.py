@@ -1,0 +1,88 @@
+"""Events inside the step of flows without a closed form of their times: bracketed on the step itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import neuroode as no
+from tests.located import neuron, worst_gradient
+
+
+def test_gradients_of_a_linear_neuron_with_two_states() -> None:
+    rng = np.random.default_rng(0)
+    for dt in (1.0, 8.0):
+        x = (rng.random((10, 1, 3)) < 0.7) * rng.uniform(0.5, 5, (10, 1, 3))
+        error, count = worst_gradient(neuron("cuba"), dt, {"x": x})
+        assert count >= 8
+        assert error < 1e-6
+
+
+def test_gradients_of_an_exponential_neuron() -> None:
+    """AdEx by rk4 at 0.5 ms: from rest through the upstroke and the reset."""
+    drive = 2500 + 100 * np.random.default_rng(0).normal(size=(14, 1, 2))
+    error, count = worst_gradient(neuron("adex"), 0.5, {"I": drive})
+    assert count >= 2
+    assert error < 1e-6
+
+
+def test_a_double_crossing_within_a_step_is_not_missed() -> None:
+    """v(t) = x tau_s/(tau - tau_s)(e^(-t/tau) - e^(-t/tau_s)) is above 0.5 from 2.6 to 11.8 at x = 3; a step is 20."""
+    amounts = np.array([2.0, 2.29, 2.31, 3.0])  # 2.3023 reaches the threshold
+    x = np.zeros((2, 1, 4))
+    x[0, 0] = amounts
+    found = neuron("cuba").simulate({"x": x}, dt=20.0, size=4)
+    assert found["s"][0, 0].tolist() == [0, 0, 1, 1]
+    t = found["s.time"][0, 0]
+    assert t[:2].tolist() == [20, 20]
+    wave = amounts[2:] * 4 / 6 * (np.exp(-t[2:] / 10) - np.exp(-t[2:] / 4))
+    assert wave == pytest.approx(0.5, abs=1e-12)
+    assert (t[2:] < np.log(10 / 4) / (1 / 4 - 1 / 10)).all()  # on the rising side
+
+
+def test_the_order_of_a_method_holds_across_spikes() -> None:
+    """heun: 2 where events are located, 1 where they wait for the end of the step."""
+    keys = {
+        "equations": "dv/dt = I - v + 0.1*v^2; dw/dt = v - w",
+        "reset": "v -= 1; w += 0.3",
+        "spike": "v > 1 + 0.1*w",
+    }
+
+    def last(within: str, steps: int) -> float:
+        n = no.Neuron("bent", dt=1.0, method="heun", within_step=within, **keys)
+        return float(n.simulate(np.full((steps, 1, 1), 2.5), dt=2 / steps, size=1)["w"][-1, 0, 0])
+
+    orders = {}
+    for within in ("locate", "saturate"):
+        fine = last("locate", 160)
+        errors = [abs(last(within, n) - fine) for n in (10, 20, 40)]
+        orders[within] = np.log2(errors[0] / errors[2]) / 2
+    assert orders["locate"] > 1.8
+    assert orders["saturate"] < 1.5
+
+
+TWO = {
+    "equations": "dv/dt = -v + I; dw/dt = -0.5*w + 0.5*I; q[t] = 0.9*q[t-1]",
+    "events": {
+        "a": no.Event(when="v > 1 + q", reset="v = 0; q += 0.2"),
+        "b": no.Event(when="w > 0.6", reset="w = -0.5; v -= 0.1"),
+        "level": no.Event(when="v > 0.8"),
+    },
+    "outputs": {"a": "a", "b": "b", "level": "level"},
+}  # fmt: skip
+
+
+def test_several_events_act_in_the_order_of_their_times() -> None:
+    """Against the same neuron at a step of which no two events share one."""
+    n = no.Neuron("two", dt=1.0, within_step="locate", **TWO)
+    coarse, fine = (n.simulate(np.full((int(2 / dt), 1, 1), 2.0), dt=dt, size=1) for dt in (1.0, 0.01))
+    for event in ("a", "b", "level"):
+        at = np.flatnonzero(fine[event].ravel()[:100])
+        wanted = at[0] * 0.01 + fine[f"{event}.time"].ravel()[at[0]] if len(at) else 1.0
+        assert coarse[f"{event}.time"][0, 0, 0] == pytest.approx(wanted, abs=1e-9)
+    assert coarse["a.time"][0, 0, 0] < 1
+    assert coarse["b.time"][0, 0, 0] < 1
+    assert coarse["q"][0, 0, 0] == pytest.approx(0.2)  # 0.9 * 0, and one event
+    error, count = worst_gradient(n, 1.0, {"I": 2 + 0.2 * np.random.default_rng(0).normal(size=(3, 1, 2))})
+    assert count >= 12
+    assert error < 1e-6
