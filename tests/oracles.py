@@ -131,7 +131,7 @@ DRIVE = {
     "fitzhugh_nagumo": (4.0, 4.0), "morris_lecar": (2000.0, 4000.0),
     "ts_lif": (1.5, 0.6), "rc_ladder": (1.0, 0.0), "alpha_synapse": (1.0, 0.0),
     "qif": (0.6, 0.2), "drf": (60.0, 0.0), "sliding_psn": (0.8, 0.4), "mul_free_psn": (2.0, 1.0),
-    "prf_decoupled_lif": (0.6, 0.2), "p_spikessm": (1.0, 0.0),
+    "prf_decoupled_lif": (0.6, 0.2), "p_spikessm": (1.0, 0.0), "cfc": (1.0, 0.0), "ltc": (1.0, 0.0), "elm": (1.0, 0.5),
     "double_exponential": (1.0, 0.0), "damped_oscillator": (1.0, 0.0), "resonant_membrane": (1.0, 0.0),
 }  # fmt: skip
 
@@ -206,8 +206,8 @@ def by_layer(
     inputs = {n: v if v.requires_grad else v.detach().requires_grad_() for n, v in x.items()}
     steps, batch = next(iter(x.values())).shape[:2]
     out, after = layer(inputs if len(inputs) > 1 else next(iter(inputs.values())), start, **call)
-    outputs = out if isinstance(out, dict) else {layer.program.outputs[0][0]: out}
     g_out, g_end = map(whole, cotangents(layer, steps, batch))
+    outputs = out if isinstance(out, dict) else {next(iter(g_out)): out}
     total = sum((outputs[n] * g.to(layer._like)).sum() for n, g in g_out.items())
     total = total + sum((after[n] * g.to(layer._like)).sum() for n, g in g_end.items())
     stored = dict(layer.named_parameters())
