@@ -59,7 +59,7 @@ def by_jax(layer: Any, x: Mapping[str, torch.Tensor], carry: Any = None, **call:
 
     def loss(layer: Any, inputs: Any, carry: Any) -> Any:
         out, after = layer(given(inputs), carry, **call)
-        outputs = out if isinstance(out, dict) else {layer.program.outputs[0][0]: out}
+        outputs = out if isinstance(out, dict) else {next(iter(g_out)): out}
         total = sum((outputs[n] * g).sum() for n, g in g_out.items())
         return total + sum((after[n] * g).sum() for n, g in g_end.items()), (outputs, after)
 

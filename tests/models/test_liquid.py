@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 import neuroode as no
 
 RNG = np.random.default_rng(5)
-#: of one LTC unit from x = 1 with f = 0.8, w = 0.3, A = 1, and of CfC's direct solution, which has A for x(0) and 1 for A f/(w + f)
+#: of one LTC unit from x = 1 with f = 0.8, w = 0.3, A = 1; CfC's direct solution has A for x(0) and ends at A
 TIMES = (0.1, 1.0, 3.0, 10.0)
 OF_LTC, OF_MINIMAL = (0.9716, 0.8181, 0.7373, 0.7273), (0.2833, 0.7337, 0.9705, 1.0)
 #: memories -> trained numbers of ELM on NeuronIO (README of the authors' code)
