@@ -100,7 +100,7 @@ def _distinct(rows: list[Bifurcation]) -> tuple[Bifurcation, ...]:
 
 
 def _bifurcation(flow: HeldFlow, kind: str, b: Branch, known: dict[str, float]) -> Bifurcation:
-    I = float(b.I[0])
+    I = float(b.I[0]) + 0.0  # no -0
     text = next((t for t, x in known.items() if np.isclose(x, I, rtol=1e-9, atol=1e-9)), None)
     at = {n: float(v) for n, v in zip(flow.names, b.x[0], strict=True)}
     w = turning(b.eigenvalues[0]) if kind == "Hopf" else None

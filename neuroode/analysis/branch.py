@@ -20,7 +20,7 @@ from neuroode.analysis.polynomials import slope
 
 Array = np.ndarray
 STEPS = 1500  # of a continuation in one direction
-LEAST, MOST = 1e-6, 0.05  # lengths of a step, of the box
+LEAST, MOST = 1e-6, 0.02  # lengths of a step, of the box
 LEAVES = 3.0  # spans of the box
 TINY = 1e-6  # imaginary part of an eigenvalue that turns, beside the largest one
 
@@ -157,7 +157,7 @@ class _Trace:
                     return
                 new = self.corrected(y + length * t)
             turned = self.tangent(new, t)
-            if turned @ t < 0.95 and length > 1e-4:  # bends too much for this length
+            if turned @ t < 0.995 and length > 1e-4:  # bends too much for this length
                 length /= 2
                 continue
             y, t, length = new, turned, min(MOST, 1.3 * length)

@@ -59,10 +59,10 @@ def cycle(system: OdeSystem, flow: HeldFlow) -> Cycle | None:
     if len(flow.x) != 1 or len(system.events) != 1 or system.maps:
         return None
     (event,), name, known = system.events, flow.names[0], dict(flow.values)
-    threshold = _threshold(system, event, name, known)
+    threshold = threshold_of(system, event, name, known)
     if threshold is None or len(event.jumps) != 1 or event.late:
         return None
-    reset = _reset(event, threshold, known)
+    reset = reset_of(event, threshold, known)
     silent = 0.0 if event.silent is None else _number(event.silent.xreplace(known))
     if reset is None or silent is None or reset >= threshold or (silent and name not in event.hold):
         return None
@@ -70,7 +70,8 @@ def cycle(system: OdeSystem, flow: HeldFlow) -> Cycle | None:
     return None if step is None else Cycle(flow, reset, threshold, silent * step)
 
 
-def _threshold(system: OdeSystem, event: Event, name: str, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
+def threshold_of(system: OdeSystem, event: Event, name: str, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
+    """Where an event's guard on one coordinate alone becomes true from below; None of another guard."""
     seen = system.symbols.get(f"{name}[t]")
     if seen is None or not isinstance(event.condition, Test):
         return None
@@ -83,7 +84,7 @@ def _threshold(system: OdeSystem, event: Event, name: str, known: Mapping[sp.Sym
     return _number(-parts[1] / parts[0])
 
 
-def _reset(event: Event, threshold: float, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
+def reset_of(event: Event, threshold: float, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
     jump = event.jumps[0]
     value = _number(jump.value.xreplace(dict(known)))
     if value is None:

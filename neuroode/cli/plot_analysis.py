@@ -1,7 +1,9 @@
-"""The picture of an analysis: eigenvalues in the plane, multipliers, frequency responses, divergence boundary."""
+"""The picture of an analysis: of nonlinear flows the phase portrait, fixed points over the input and firing rates; of
+linear parts eigenvalues in the plane, multipliers, frequency responses, the divergence boundary."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +14,23 @@ from matplotlib.lines import Line2D
 
 from neuroode._errors import RunError, readable
 from neuroode.analysis.figures import INSIDE
-from neuroode.cli import plots
+from neuroode.cli import plot_dynamics, plots
 from neuroode.cli.boundary_map import BoundaryMap, boundary_map
 
 if TYPE_CHECKING:
     from neuroode.analysis.figures import Channel, Figures
     from neuroode.analysis.types import Report
     from neuroode.neuron import Neuron
+    from neuroode.program.firing import FiringRates
 
 MAX_CHANNELS = 4
+Panel = Callable[[Figure, Axes], None]
 
 
-def draw(neuron: Neuron, report: Report, dt: Any, method: str | None, kind: str) -> bytes:
-    """The file of the picture.
+def draw(
+    neuron: Neuron, report: Report, dt: Any, method: str | None, kind: str, rates: FiringRates | None = None
+) -> bytes:
+    """The file of the picture; `rates` are computed where they are not given.
 
     Raises:
         RunError: the neuron has no linear part, or no step.
@@ -32,29 +38,66 @@ def draw(neuron: Neuron, report: Report, dt: Any, method: str | None, kind: str)
     name = report.system.spec.name
     if report.figures is None:
         raise RunError(f"'{name}' declares no dt", hint="--dt X")
-    if not report.figures.modes:
-        raise RunError(f"'{name}' has no linear part: there is nothing to draw", hint="neuroode simulate draws a run")
-    edge = boundary_map(neuron, report, dt, method)
     with plots.style():
-        return plots.as_bytes(_figure(report, report.figures, edge), kind)
+        panels = [*_nonlinear(neuron, report, dt, method, rates), *_linear(neuron, report, dt, method)]
+        if not panels:
+            why = f" ({report.dynamics.refusal})" if report.dynamics and report.dynamics.refusal else ""
+            raise RunError(f"'{name}' has no linear part: there is nothing to draw{why}",
+                           hint="neuroode simulate draws a run")  # fmt: skip
+        return plots.as_bytes(_figure(report, report.figures, panels), kind)
 
 
-def _figure(report: Report, f: Figures, edge: BoundaryMap | None) -> Figure:
-    panels = [p for p in (_plane, _circle, _responses) if p is not _plane or _has_plane(report, f)]
-    panels = [p for p in panels if p is not _responses or (f.step is not None and f.channels())]
-    count = len(panels) + (edge is not None)
-    rows, columns = (1, count) if count < 4 else (2, 2)
+def _nonlinear(neuron: Neuron, report: Report, dt: Any, method: str | None, rates: FiringRates | None) -> list[Panel]:
+    """Of a flow that is not linear."""
+    d = report.dynamics
+    if d is None or report.is_linear or report.figures is None:
+        return []
+    rates = rates or plot_dynamics.rates_of(neuron, d, dt, method)
+    return [_alone(p) for p in plot_dynamics.panels(neuron, d, report.figures.dt, method, rates)]
+
+
+def _of_figures(panel: Callable[[Axes, Figures, Report], None], f: Figures, report: Report) -> Panel:
+    return lambda figure, axes: panel(axes, f, report)
+
+
+def _alone(panel: Callable[[Axes], None]) -> Panel:
+    """A panel that needs nothing of the figure."""
+    return lambda figure, axes: panel(axes)
+
+
+def _linear(neuron: Neuron, report: Report, dt: Any, method: str | None) -> list[Panel]:
+    """Of linear flows and maps."""
+    f = report.figures
+    if f is None or not f.modes:
+        return []
+    shown = [p for p in (_plane, _circle, _responses) if p is not _plane or _has_plane(report, f)]
+    shown = [p for p in shown if p is not _responses or (f.step is not None and f.channels())]
+    found = [_of_figures(p, f, report) for p in shown]
+    edge = boundary_map(neuron, report, dt, method)
+    return [*found, lambda figure, axes: _boundary(figure, axes, f, edge)] if edge is not None else found
+
+
+def _figure(report: Report, f: Figures, panels: list[Panel]) -> Figure:
+    count = len(panels)
+    columns = count if count < 4 else 2 if count == 4 else 3
+    rows = -(-count // columns)
     figure = plots.new_figure(4.6 * columns, 3.9 * rows + 0.4)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for one, panel in zip(axes, panels, strict=False):
-        panel(one, f, report)
-    if edge is not None:
-        _boundary(figure, axes[count - 1], f, edge)
-    methods = ", ".join(dict.fromkeys(m.method for m in f.modes if m.method != "map")) or "map"
+        panel(figure, one)
+    for one in axes[count:]:
+        one.set_visible(False)
     unit = f" {f.unit}" if f.unit else ""
     drawn = f", {f.drawn} neurons drawn from their inits" if f.drawn > 1 else ""
-    figure.suptitle(f"{report.system.spec.name}: {methods}, dt = {f.dt:g}{unit}{drawn}", fontsize=11)
+    figure.suptitle(f"{report.system.spec.name}: {_methods(f)}dt = {f.dt:g}{unit}{drawn}", fontsize=11)
     return figure
+
+
+def _methods(f: Figures) -> str:
+    """Of the linear parts, whose steps are drawn."""
+    if not f.modes:
+        return ""
+    return (", ".join(dict.fromkeys(m.method for m in f.modes if m.method != "map")) or "map") + ", "
 
 
 def _has_plane(report: Report, f: Figures) -> bool:

@@ -1,8 +1,8 @@
 """Firing rate against a held input (f-I curve): runs of the program in numpy, one lane an input.
 
 Rates come from the intervals between events after a transient, (n - 1)/(t_last - t_first), so that a window that cuts
-a period changes nothing; fewer than two events count as silence. Neurons of one real state have their rate also by
-quadrature (`neuroode/analysis/period.py`), which no step length enters.
+a period changes nothing; fewer than two events, or none in the second half of the window, count as silence. Neurons of
+one real state have their rate also by quadrature (`neuroode/analysis/period.py`), which no step length enters.
 """
 
 from __future__ import annotations
@@ -111,17 +111,22 @@ def firing_rates(
     values = median_slots(spec, dt, seed) | {"dt": np.asarray(dt)}
     edges = not next(e for e in report.system.events if e.name == what).jumps  # holds while v is above, say
     runs = _Runs(program, values, name, dict(held or {}), what, dt, edges)
-    given = _range(runs) if currents is None else _numbers(currents)
+    dynamics = Dynamics(report.system, _numbers_of(values), dict(held or {}), name)
+    known = [b.input for b in dynamics.bifurcations] if currents is None else []
+    given = _range(runs, known) if currents is None else _numbers(currents)
     counts, periods = runs.of(given, steps, skipped)
     text = (spec.dt.unit if spec.dt else None) or ""
     seconds = float(scale_and_dimension(text)[0]) if text else 1.0
-    numbers = {n: complex(v) for n, v in by_name(values).items()}
-    exact = _exact(Dynamics(report.system, numbers, dict(held or {}), name), given)
+    exact = _exact(dynamics, given)
     unit = next(i.unit for i in spec.inputs if i.name == name) or ""
     return FiringRates(
         name, unit, what, "Hz" if text else "per unit of time", given, 1 / (periods * seconds), counts,
         None if exact is None else exact / seconds, dt, steps * dt - skipped, skipped,
     )  # fmt: skip
+
+
+def _numbers_of(values: Mapping[str, Array]) -> dict[str, complex]:
+    return {n: complex(v) for n, v in by_name(values).items()}
 
 
 def _refuse(spec: NeuronSpec, program: Program) -> None:
@@ -189,7 +194,10 @@ class _Runs:
     edges: bool
 
     def of(self, currents: Array, steps: int, skipped: float) -> tuple[Array, Array]:
-        """Events after the transient, and mean intervals (inf of fewer than two, nan of a run that was not finite)."""
+        """Events after the transient, and mean intervals.
+
+        inf of fewer than two events or of none in the second half of the window, nan of a run that was not finite.
+        """
         p, n = self.program, len(currents)
         env = interpret.prologue(p, self.values)
         fixed = env | {f"x.{name}": self._drive(name, currents) for name in p.inputs}
@@ -210,8 +218,9 @@ class _Runs:
             counts = counts + fires
             state = {name: now[value] for name, value in p.next}
         fine = np.all([np.broadcast_to(np.isfinite(v), (n,)) for v in state.values()], axis=0) if state else True
+        lasts = last > (skipped + steps * self.dt) / 2  # silent in the second half: it has come to rest
         with np.errstate(all="ignore"):
-            mean = np.where(counts > 1, (last - first) / np.maximum(counts - 1, 1), np.inf)
+            mean = np.where((counts > 1) & lasts, (last - first) / np.maximum(counts - 1, 1), np.inf)
         return counts, np.where(fine, mean, np.nan)
 
     def _drive(self, name: str, currents: Array) -> Array:
@@ -229,19 +238,23 @@ def _needed(body: Sequence[Assign], wanted: set[str]) -> tuple[Assign, ...]:
     return tuple(reversed(kept))
 
 
-def _range(runs: _Runs) -> Array:
-    """From silence to some times the least strength that fires again and again, both signs tried."""
-    steps = COARSE
-    counts, _ = runs.of(np.concatenate([STRENGTHS, -STRENGTHS]), steps, 0.0)
+def _range(runs: _Runs, known: Sequence[float]) -> Array:
+    """From silence to some times the least strength that fires again and again, with bifurcations that are near."""
+    counts, _ = runs.of(np.concatenate([STRENGTHS, -STRENGTHS]), COARSE, 0.0)
     up, down = counts[: len(STRENGTHS)] > 2, counts[len(STRENGTHS) :] > 2
-    if up[0] and down[0]:  # fires by itself
+    if up[0] and not down[0]:  # begins to fire nearer to 0 than any strength
+        low, high = -0.25, 1.0
+    elif up[0]:  # fires by itself
         silent = STRENGTHS[np.flatnonzero(~down)[0]] if (~down).any() else 1.0
-        return np.linspace(-silent, 2 * silent, POINTS)
-    if up.any():
-        least = STRENGTHS[np.flatnonzero(up)[0]]
-        return np.linspace(0.0, 3 * least, POINTS)
-    least = STRENGTHS[np.flatnonzero(down)[0]] if down.any() else 1.0
-    return np.linspace(-3 * least if down.any() else 0.0, 0.0 if down.any() else 1.0, POINTS)
+        low, high = -silent, 2 * silent
+    elif up.any():
+        low, high = 0.0, 3 * STRENGTHS[np.flatnonzero(up)[0]]
+    elif down.any():
+        low, high = -3 * STRENGTHS[np.flatnonzero(down)[0]], 0.0
+    else:
+        low, high = 0.0, 1.0
+    near = [x for x in known if low - 3 * (high - low) < x < low + 4 * (high - low)]
+    return np.linspace(min([low, *(1.15 * x for x in near)]), max([high, *(1.15 * x for x in near)]), POINTS)
 
 
 def _exact(dynamics: Dynamics, currents: Array) -> Array | None:

@@ -145,13 +145,15 @@ def test_no_such_input() -> None:
         no.load("qif").analyse(against="J")
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_model_of_the_zoo(name: str) -> None:
-    """Points of all models stand still; the report is JSON and text."""
-    report = no.load(name).analyse()
-    data = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert data["dynamics"] is None or len(data["dynamics"]["fixed points"]) == len(report.fixed_points)
-    for p in report.fixed_points:
-        flow = report.dynamics.flow
-        assert np.abs(flow.f(np.array(list(p.at.values())), p.input)).max() < 1e-6
-    assert str(report)
+def test_nonlinear_models_of_the_zoo() -> None:
+    """Points stand still; the report is JSON and text."""
+    found = [n for n in (no.load(name) for name in names()) if not n.analyse(brief=True).is_linear]
+    assert len(found) >= 3
+    for n in found:
+        report = n.analyse()
+        data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+        assert len(data["dynamics"]["fixed points"]) == len(report.fixed_points)
+        assert "fixed point" in str(report)
+        for p in report.fixed_points:
+            speed = report.dynamics.flow.f(np.array(list(p.at.values())), p.input)
+            assert np.abs(speed).max() < 1e-6

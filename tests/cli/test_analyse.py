@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_pictures import size
+from dynamics_models import WILSON_COWAN
 
 import neuroode as no
 from neuroode.cli.main import main
@@ -63,7 +64,9 @@ def test_a_neuron_without_dt_is_analysed_in_symbols(tmp_path: Path, capsys: pyte
     assert "declares no dt" in failed(capsys, str(file), "--plot", str(tmp_path / "a.png"))
 
 
-@pytest.mark.parametrize("words", [("lif", "--method", "euler"), ("brf",), ("tc_lif",)])
+@pytest.mark.parametrize(
+    "words", [("lif", "--method", "euler"), ("brf",), ("tc_lif",), ("qif",), ("izhikevich", "--held", "I=5")]
+)
 def test_pictures(words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.png"
     printed(capsys, *words, "--plot", str(file))
@@ -75,8 +78,53 @@ def test_pictures(words: tuple[str, ...], tmp_path: Path, capsys: pytest.Capture
 
 def test_what_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ".png, .svg or .pdf" in failed(capsys, "lif", "--plot", str(tmp_path / "a.jpg"))
-    assert "no linear part" in failed(capsys, "izhikevich", "--plot", str(tmp_path / "a.png"))
+    err = failed(capsys, "izhikevich", "--compat", "script", "--plot", str(tmp_path / "a.png"))
+    assert "no linear part: there is nothing to draw ('izhikevich' has no flow" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_without_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["analyse", "li", "--plot"]) == 0
+    assert "picture: li.png" in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["li.png"]
+
+
+def test_three_states_and_a_flow_that_is_linear_in_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A projection, and nullclines and branches in numbers alone."""
+    three = (
+        "neuron: three\ndt: 0.1\nequations: dv/dt = v - v^3 - w - z + I; dw/dt = 0.1*(v - w); dz/dt = 0.05*(v - z)\n"
+    )
+    for name, text in {"three": three + "spike: v > 0\n", "two": "neuron: two\n" + WILSON_COWAN}.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        printed(capsys, str(tmp_path / f"{name}.yaml"), "--plot", str(tmp_path / f"{name}.png"))
+        assert size(tmp_path / f"{name}.png")[0] > 1000
+
+
+def test_held_inputs_and_bifurcations(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "izhikevich", "--held", "I=3.9")
+    assert "fixed points at I = 3.9 (proved: real roots of a polynomial, isolated)\n" in text
+    assert "unstable focus" in text
+    data = json.loads(printed(capsys, "izhikevich", "--json"))["dynamics"]
+    assert [b["kind"] for b in data["bifurcations"]] == ["Hopf", "saddle-node"]
+    assert "no number" in failed(capsys, "izhikevich", "--held", "I=x")
+    assert "finite" in failed(capsys, "izhikevich", "--held", "I=inf")
+    assert "--held NAME=NUMBER" in failed(capsys, "izhikevich", "--held", "I")
+    assert "'J' is no input" in failed(capsys, "izhikevich", "--against", "J")
+
+
+def test_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("lif", "--rates", "1.5:3:2", "--duration", "300")
+    text = printed(capsys, *words)
+    assert "rate of s (Hz) against I, of runs of 240 after 60 at dt = 1 (sampled)\n" in text
+    assert "by quadrature 45.512" in text
+    data = json.loads(printed(capsys, *words, "--json"))["rates"]
+    assert data["currents"] == [1.5, 3.0]
+    for wrong in ("1", "1:2", "a:b:3", "0:1:1", "0:inf:3", "0:1:5000"):
+        assert "LOW:HIGH:N" in failed(capsys, "lif", "--rates", wrong)
+    assert "there is no event" in failed(capsys, "li", "--rates")
 
 
 def test_without_matplotlib_there_is_one_error(
