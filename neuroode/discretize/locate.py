@@ -90,6 +90,16 @@ def located(d: Discretization) -> Located | None:
     system = d.report.system
     if system.spec.within_step != "locate" or (system.flows and not d.updates):  # a solver finds events by itself
         return None
+    events, carried = inside(system)
+    return Located(tuple(_guard(d, e) for e in events), carried)
+
+
+def inside(system: OdeSystem) -> tuple[list[Event], tuple[str, ...]]:
+    """The events that have a time inside the step, and the maps that they assign.
+
+    Raises:
+        Unsupported: a construct that has no time inside the step, with the reason.
+    """
     events = [e for e in system.events if any(_running(system, t.margin) for t in riccati.tests(e.condition))]
     if not events:
         raise Unsupported(
@@ -103,7 +113,7 @@ def located(d: Discretization) -> Located | None:
         _check(e, early)
     for name in carried:
         early.check(f"{name}[t]", f"map {name}, which a located event assigns")
-    return Located(tuple(_guard(d, e) for e in events), carried)
+    return events, carried
 
 
 def _running(system: OdeSystem, e: sp.Expr) -> set[str]:

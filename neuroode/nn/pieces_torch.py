@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,13 @@ class Moment:
         """The longest step of a sample."""
         return float(self.h.detach().amax()) if isinstance(self.h, Tensor) else float(self.h)
 
+    def detached(self) -> Moment:
+        """The same without gradients."""
+        h = self.h.detach() if isinstance(self.h, Tensor) else self.h
+        rows = ([x.detach() for x in group] for group in (self.coefficients, self.carry, self.inputs))
+        coefficients, carry, inputs = rows
+        return replace(self, coefficients=coefficients, carry=carry, inputs=inputs, h=h)
+
 
 @dataclass(frozen=True, slots=True)
 class After:
@@ -66,6 +73,8 @@ class Pieces:
         slots = [s.name for s in hybrid.whole.carry]
         self.flow_slots = [slots.index(s) for s in hybrid.states]
         readers = (*hybrid.start.inputs, *hybrid.field.inputs)
+        read = {n for p in (hybrid.field, hybrid.guards, hybrid.jump, hybrid.finish) for n in p.inputs}
+        self.reads_past = any(f"c.{s}" in read for s in hybrid.states)  # flow states of the step before, in the step
         self.early = tuple(dict.fromkeys(n for n in readers if n.startswith("e.")))  # events that no flow decides
 
     def known(self, m: Moment) -> Row:
@@ -79,10 +88,10 @@ class Pieces:
             rows |= {n: bits[n] for n in self.early}
         return rows
 
-    def evaluate(self, program: Program, m: Moment, known: Row) -> Row:
-        """The outputs of a piece by name, (B, *size*) each."""
+    def evaluate(self, program: Program, m: Moment, known: Row, shape: torch.Size | None = None) -> Row:
+        """The outputs of a piece by name, (B, *size*) each, or of a wider shape that they broadcast to."""
         rows, _, _ = eager_program(program).step(tuple(m.coefficients), (), tuple(known[n] for n in program.inputs))
-        return {n: x.expand(m.lanes) for (n, _), x in zip(program.outputs, rows, strict=True)}
+        return {n: x.expand(shape or m.lanes) for (n, _), x in zip(program.outputs, rows, strict=True)}
 
     def carried(self, m: Moment) -> Tensor:
         """The flow states that the last step left."""
@@ -102,22 +111,26 @@ class Pieces:
     def slope(self, m: Moment, known: Row, y: Tensor, fraction: Any) -> Tensor:
         """dy/dtime at a fraction of the step."""
         at = torch.as_tensor(fraction, dtype=y.dtype, device=y.device)
-        rows = self.evaluate(self.hybrid.field, m, self.with_vector(known, y) | {"fraction": at})
+        rows = self.evaluate(self.hybrid.field, m, self.with_vector(known, y) | {"fraction": at}, y.shape[1:])
         return self.vector(rows, "d")
 
     def guards(self, m: Moment, known: Row, y: Tensor) -> Row:
-        """`e.NAME` and `m.NAME` at y."""
+        """`e.NAME` and `m.NAME` at y, or along a path of it (states, samples, B, *size*)."""
         if not self.hybrid.events:
             return {}
-        return self.evaluate(self.hybrid.guards, m, self.with_vector(known, y))
+        return self.evaluate(self.hybrid.guards, m, self.with_vector(known, y), y.shape[1:])
+
+    def moves(self, event: str) -> bool:
+        """Whether its resets assign flow states."""
+        return f"j.{event}" in self.hybrid.jump.inputs
 
     def jump(self, m: Moment, known: Row, y: Tensor, acts: Row) -> Tensor:
         """y behind the resets of the events whose `j.NAME` is 1."""
         return self.vector(self.evaluate(self.hybrid.jump, m, self.with_vector(known, y) | acts), "y")
 
-    def finish(self, m: Moment, known: Row, y: Tensor, signals: Row, jumped: bool = False) -> After:
-        """What the step leaves; `signals` by `e.NAME`; `jumped`: y is behind the resets already."""
-        acts = {f"j.{n[2:]}": torch.zeros_like(x) if jumped else x for n, x in signals.items()}
+    def finish(self, m: Moment, known: Row, y: Tensor, signals: Row, inside: Collection[str] = ()) -> After:
+        """What the step leaves; `signals` by `e.NAME`; y is behind the resets of the events `inside` already."""
+        acts = {f"j.{n[2:]}": torch.zeros_like(x) if n[2:] in inside else x for n, x in signals.items()}
         rows = self.evaluate(self.hybrid.finish, m, self.with_vector(known, y) | signals | acts)
         whole = self.hybrid.whole
         made = After(

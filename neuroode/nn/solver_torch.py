@@ -8,14 +8,17 @@ over [0, dt], with its own steps and its own error control.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import adjoints_torch
+from neuroode.discretize.locate import SATURATE, inside
+from neuroode.nn import adjoints_torch, backsolve_torch
 from neuroode.nn.carry import Carry
-from neuroode.nn.inputs_torch import Sequence
+from neuroode.nn.events_torch import EVENTS, SAMPLES, Locating
+from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.layer_torch import Found, NeuronLayer
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
@@ -24,9 +27,10 @@ from neuroode.nn.tables_torch import with_tables
 from neuroode.program.hybrid import hybrid
 from neuroode.program.values import joined
 from neuroode.solvers.on_torch import flow_torch
+from neuroode.system.types import OdeSystem
 
 Tensor = torch.Tensor
-ADJOINTS = ("none", "checkpointed")
+ADJOINTS = ("none", "checkpointed", "backsolve")
 
 
 class SolverLayer(NeuronLayer):
@@ -37,6 +41,8 @@ class SolverLayer(NeuronLayer):
         adjoint: how gradients are found. none: autograd through every step of the solver, memory grows with all of
             them. checkpointed: states are stored every `segment` steps (default sqrt(T)), the steps between are
             computed again.
+        gradient: surrogate (default): a signal has the slope of its event's surrogate. event: none, what is exact is
+            left, that through the times of events inside the step (`within_step: locate`).
         solver_options: method (default dopri5); rtol, atol, first_step, min_step, max_step, max_num_steps of adaptive
             methods (default rtol 1e-7, atol 1e-9 in float64, 1e-5 and 1e-7 in float32; the error is that of the worst
             lane, in each step of the layer); step_size of fixed ones (rk4, ...; default one step a dt); segment.
@@ -49,30 +55,67 @@ class SolverLayer(NeuronLayer):
 
     def __init__(
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, solver: str, adjoint: str | None = None,
-        solver_options: Mapping[str, Any] | None = None, **options: Any,
+        solver_options: Mapping[str, Any] | None = None, gradient: str | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        _check(solver, adjoint, options)
+        _check(solver, adjoint, gradient, options)
         own = dict(solver_options or {})
         self.adjoint, self.counts = adjoint or "none", _counts(adjoint or "none", own)
+        self.gradient = gradient or "surrogate"
         self.flow = flow_torch.solver(own)
         super().__init__(neuron, size, dt, **options)
 
     def _lower(self) -> None:
-        self.hybrid = hybrid(self.neuron.analyse(self.dt, brief=True))
+        report = self.neuron.analyse(self.dt, brief=True)
+        self.hybrid = hybrid(report)
+        self.locating = _locating(report.system, self.gradient, self.counts)
         self._take(self.hybrid.whole, self.hybrid.start)
 
     @property
     def _step(self) -> Step:
-        return Step(Pieces(self.hybrid), self.flow)
+        return Step(Pieces(self.hybrid), self.flow, self.locating)
 
-    def _run(self, given: Sequence, carry: Carry | None) -> Found:
+    def _run(self, given: Sequence, carry: Carry | None, step: Step | None = None) -> Found:
         call, start = self._call_of(given, carry)
         if not call.inputs[0].numel():  # no step, or no sample
-            return [torch.zeros_like(call.inputs[0]) for _ in self.program.outputs], start, None
+            count = len(self.program.outputs) + (len(self.hybrid.events) if step and step.timed else 0)
+            return [torch.zeros_like(call.inputs[0]) for _ in range(count)], start, None
         with torch.autocast(self._like.device.type, enabled=False):
-            run = adjoints_torch.checkpointed if self.adjoint == "checkpointed" else adjoints_torch.plain
-            outputs, after = run(self._step, call, start, **self.counts)
+            outputs, after = self._run_by_adjoint(step or self._step, call, start)
         return outputs, after, None
+
+    def _run_by_adjoint(self, step: Step, call: Call, start: list[Tensor]) -> adjoints_torch.Run:
+        if self.adjoint == "none":
+            return adjoints_torch.plain(step, call, start)
+        if self.adjoint == "checkpointed":
+            return adjoints_torch.checkpointed(step, call, start, self.counts.get("segment"))
+        return backsolve_torch.backsolve(step, call, start, self.counts.get("restart"), self._report)
+
+    def _report(self, gap: float) -> None:
+        self.gap = gap
+
+    def spike_times(
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
+        batch: int | None = None,
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
+        """When the first event of each step took place, since the start of the call; inf where there was none.
+
+        Returns:
+            times: (T, B, *size*), in the unit of dt, a dict of them by event name where there are several events;
+                with the exact gradient of events inside the step. carry: as of a call.
+        """
+        given = read_inputs(self, x, lengths, steps, batch)
+        if not self.hybrid.events:
+            raise Unsupported(f"'{self.neuron.spec.name}' has no event")
+        outputs, after, _ = self._run(given, carry, replace(self._step, timed=True))
+        rows = outputs[len(self.program.outputs) :]
+        begin = self._begins(given.inputs[0])
+        times = {e: begin + x for e, x in zip(self.hybrid.events, rows, strict=True)}
+        return next(iter(times.values())) if len(times) == 1 else times, self._carry(after, None)
+
+    def _begins(self, like: Tensor) -> Tensor:
+        """When each step begins, broadcast against (T, B, *size*)."""
+        steps = torch.arange(like.shape[0], dtype=like.dtype, device=like.device)
+        return (steps * self.dt).reshape(-1, *([1] * (like.dim() - 1)))
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         call, start = self._call_of(given, carry)
@@ -86,12 +129,38 @@ class SolverLayer(NeuronLayer):
         return Call(coefficients=coefficients, inputs=inputs, h=self.dt, lengths=given.lengths), start
 
 
-def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
-    """Refuse what a solver layer does not do, and drop from the options what means nothing beside it."""
+def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Locating | None:
+    """How events inside the step are found; None where they act at its end.
+
+    Raises:
+        Unsupported: what has no time inside the step. RunError: options of it where no event is located.
+    """
+    names = {n: counts[n] for n in ("samples", "max_events") if n in counts}
+    if system.spec.within_step != "locate":
+        if names:
+            raise RunError(f"solver_options: '{next(iter(names))}' belongs to within_step: locate")
+        if gradient == "event":
+            raise Unsupported("gradient='event' is that of an event's time, which lies at the end of the step here",
+                              hint="declare within_step: locate")  # fmt: skip
+        return None
+    events, carried = inside(system)
+    if carried:
+        raise Unsupported(f"an event inside the step assigns the map {carried[0]}, which a solver does not run along",
+                          hint=f"make {carried[0]} a flow, or {SATURATE}")  # fmt: skip
+    return Locating(
+        events=tuple(e.name for e in events), detached=frozenset(e.name for e in events if e.detached),
+        samples=names.get("samples", SAMPLES), most=names.get("max_events", EVENTS), gradient=gradient,
+    )  # fmt: skip
+
+
+def _check(solver: Any, adjoint: Any, gradient: Any, options: dict[str, Any]) -> None:
+    """Refuse what a solver layer does not do."""
     if solver != "torchdiffeq":
         raise Unsupported(f"solver={solver!r}: torch layers know torchdiffeq", hint='write solver="torchdiffeq"')
     if adjoint not in (None, *ADJOINTS):
         raise Unsupported(f"adjoint={adjoint!r}", hint="choose " + " or ".join(ADJOINTS))
+    if gradient not in (None, "surrogate", "event"):
+        raise Unsupported(f"gradient={gradient!r}", hint="choose surrogate or event")
     if options.get("recurrent"):
         raise Unsupported("a solver layer is not recurrent: its lanes know nothing of one another",
                           hint="leave solver= out; recurrent layers run step by step")  # fmt: skip
@@ -104,10 +173,10 @@ def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
 
 def _counts(adjoint: str, own: dict[str, Any]) -> dict[str, int]:
     """Options that are whole numbers and ours, taken out of those of the solver."""
-    wanted = {"segment": "checkpointed"}
-    found = {n: own.pop(n) for n in wanted if n in own}
+    wanted = {"segment": "checkpointed", "restart": "backsolve"}
+    found = {n: own.pop(n) for n in (*wanted, "samples", "max_events") if n in own}
     for name, value in found.items():
-        if adjoint != wanted[name]:
+        if adjoint != wanted.get(name, adjoint):
             raise RunError(f"solver_options: '{name}' belongs to adjoint='{wanted[name]}'")
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"solver_options: {name} is {value!r}, expected a whole number of at least 1")

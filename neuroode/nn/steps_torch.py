@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
+from neuroode.nn.events_torch import Locating, located
 from neuroode.nn.pieces_torch import After, Moment, Pieces, Row, signals_of
 from neuroode.solvers.on_torch.flow_torch import Solver
 
@@ -67,34 +68,62 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One step: what it leaves, and y when its flow began and ended."""
+    """One step: what it leaves; y when its flow began and ended; by event the time of the first since the start of the
+    step, inf where there is none; which lanes had one inside (None: none can)."""
 
     after: After
     start: Tensor
     end: Tensor
+    times: Row = field(default_factory=dict)
+    acted: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How a step is made: `pieces` around a flow that `solver` moves."""
+    """How a step is made: `pieces` around a flow that `solver` moves.
+
+    Attributes:
+        locating: how events act inside the step; None: all at its end.
+        timed: times of events are outputs too.
+    """
 
     pieces: Pieces
     solver: Solver
+    locating: Locating | None = None
+    timed: bool = False
 
     def __call__(self, m: Moment) -> Done:
         known = self.pieces.known(m)
         y = self.pieces.start(m, known)
-        end = self.flow(m, known, y)
-        return Done(self.close(m, known, end), y, end)
+        if self.locating is None:
+            end, acted, times, inside = self.flow(m, known, y), None, {}, ()
+            signals = signals_of(self.pieces.guards(m, known, end))
+        else:
+            end, signals, times, acted = located(self, m, known, y)
+            inside = self.locating.events
+        times = {e: times[e] if e in times else _at_end(m, signals[f"e.{e}"]) for e in self.pieces.hybrid.events}
+        return Done(self.pieces.finish(m, known, end, signals, inside), y, end, times, acted)
 
     def flow(self, m: Moment, known: Row, y: Tensor) -> Tensor:
         """y at the end of the step, without events inside."""
         h = lengths_of(m)
-        return self.solver(lambda s, y: h * self.pieces.slope(m, known, y, s), y, m.length)
+        end = self.solver(lambda s, y: h * self.pieces.slope(m, known, y, s), y, m.length)
+        return end if m.live is None else torch.where(m.live, end, y)
 
     def close(self, m: Moment, known: Row, y: Tensor) -> After:
         """The end of a step inside which nothing happened."""
-        return self.pieces.finish(m, known, y, signals_of(self.pieces.guards(m, known, y)))
+        signals = signals_of(self.pieces.guards(m, known, y))
+        if self.locating is None:
+            return self.pieces.finish(m, known, y, signals)
+        return self.pieces.finish(m, known, y, self.locating.graded(signals), self.locating.events)
+
+    def outputs(self, done: Done) -> list[Tensor]:
+        """What is collected of a step."""
+        return [*done.after.outputs, *(done.times[e] for e in self.pieces.hybrid.events if self.timed)]
+
+
+def _at_end(m: Moment, signal: Tensor) -> Tensor:
+    return torch.where(signal.detach() > 0, m.step_length, torch.inf)
 
 
 def lengths_of(m: Moment) -> Any:
@@ -102,13 +131,21 @@ def lengths_of(m: Moment) -> Any:
     return m.h if m.live is None else torch.where(m.live, m.step_length, 0.0)
 
 
+def _times(step: Step, m: Moment, done: Done) -> Row:
+    """For a trace: the times of events inside the step, its end where there is none."""
+    if step.locating is None:
+        return {}
+    return {f"{e}.time": torch.where(x.isfinite(), x, m.step_length) for e, x in done.times.items()}
+
+
 def run(step: Step, call: Call, carry: Sequence[Tensor], first: int, last: int) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs (last - first, B, *size*) of some steps, and the carry after them."""
     rows = []
     for t in range(first, last):
-        done = step(call.at(t, carry))
+        m = call.at(t, carry)
+        done = step(m)
         carry = done.after.carry
-        rows.append(done.after.outputs)
+        rows.append(step.outputs(done))
     return [torch.stack(column) for column in zip(*rows, strict=True)], list(carry)
 
 
@@ -122,7 +159,7 @@ def traced(step: Step, call: Call, carry: Sequence[Tensor], names: Sequence[str]
         m = call.at(t, carry)
         done = step(m)
         carry = done.after.carry
-        now = dict(zip(names, done.after.trace, strict=True))
+        now = dict(zip(names, done.after.trace, strict=True)) | _times(step, m, done)
         if m.live is not None:
             rest = {n: shown.get(n, torch.zeros_like(x)) for n, x in now.items()}
             silent = {n for n in now if n in signals and n not in states}

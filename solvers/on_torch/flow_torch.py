@@ -52,7 +52,7 @@ class Solver:
         return self.method in ADAPTIVE
 
     def __call__(self, slope: Slope, y: Any, length: float, at: Tensor | None = None, norm: Any = None) -> Any:
-        """The states at s = 1, or at each of `at`, (len(at), ...).
+        """The states at s = 1, or at each of `at`, (len(at), ...); those before the end are interpolated.
 
         Args:
             slope: dy/ds at (s, y); y is a tensor (states, lanes...) or, with `norm`, a tuple of tensors.
@@ -79,11 +79,11 @@ class Solver:
 
     def _adaptive(self, length: float, points: Tensor, norm: Any) -> dict[str, Any]:
         lengths = {n: self.options[n] / length for n in LENGTHS if n in self.options}
-        lengths.setdefault("first_step", float(points[1]))
+        lengths.setdefault("first_step", 1.0)
         others = {n: self.options[n] for n in FACTORS if n in self.options}
         limit = int(self.options.get("max_num_steps", STEPS))
-        # steps end at the points: a value between them has the error of an interpolation, which nothing controls
-        return lengths | others | {"max_num_steps": limit, "step_t": points[1:], "norm": norm or worst_lane}
+        # a step ends at the end: a value between steps has the error of an interpolation, which nothing controls
+        return lengths | others | {"max_num_steps": limit, "step_t": points[-1:], "norm": norm or worst_lane}
 
     def _fixed(self, length: float) -> dict[str, Any]:
         if self.step_size is None:
