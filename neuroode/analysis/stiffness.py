@@ -29,7 +29,7 @@ STIFF = 1.0  # |Re lambda| dt from which explicit steps are no longer small besi
 
 @dataclass(frozen=True, slots=True)
 class Stiffness:
-    """`fastest` is the largest |Re lambda| (per base unit of time), `step` that times dt (None: no dt is declared),
+    """`fastest` is the largest |Re lambda| (per unit of dt), `step` that times dt (None: no dt is declared),
     `ratio` the fastest over the slowest rate that is not 0."""
 
     states: tuple[str, ...]
@@ -91,29 +91,28 @@ def _at_the_start(system: OdeSystem, M: sp.Matrix) -> sp.Matrix:
 
 
 def declared(spec: NeuronSpec) -> dict[str, Array]:
-    """Parameters and dt in base units, one number each: declared values, medians of draws."""
-    values: dict[str, Array] = {}
+    """Parameters and dt in their declared units, one number each: declared values, medians of draws."""
+    base: dict[str, Array] = {}
     if spec.dt is not None:
-        values["dt"] = np.asarray(float(spec.dt.value) * _scale(spec.dt.unit))
+        base["dt"] = np.asarray(float(spec.dt.value) * _scale(spec.dt.unit))
     waiting = list(spec.parameters)
     for _ in range(len(waiting)):
-        left = [p for p in waiting if not _known(p, values)]
-        if len(left) == len(waiting):
-            break
-        waiting = left
-    return values
+        waiting = [p for p in waiting if not _known(p, base)]
+    units = {p.name: p.unit for p in spec.parameters} | {"dt": spec.dt.unit if spec.dt else None}
+    return {n: v / _scale(units[n]) for n, v in base.items()}
 
 
-def _known(p: ParameterDecl, values: dict[str, Array]) -> bool:
+def _known(p: ParameterDecl, base: dict[str, Array]) -> bool:
+    """Add the parameter, in base units, if all that it reads is there."""
     node = p.init if p.value is None else p.value
     if node is None or isinstance(node, tuple):
         return False
     try:
-        found = evaluate(node, values, np.random.default_rng(0), (DRAWS,))
+        found = evaluate(node, base, np.random.default_rng(0), (DRAWS,))
     except (KeyError, TypeError, ValueError):
         return False
     value = np.median(np.real(found)) + (1j * np.median(np.imag(found)) if np.iscomplexobj(found) else 0)
-    values[p.name] = np.asarray(value * _scale(p.unit) if is_bare(node) else value)
+    base[p.name] = np.asarray(value * _scale(p.unit) if is_bare(node) else value)
     return True
 
 

@@ -118,11 +118,13 @@ def beside(report: Report, states: tuple[str, ...], maker: Maker, dt: sp.Symbol)
         Unsupported: what they read has no exact step.
     """
     flows = {s: during(report.system, report.system.flows[s], sp.S.Half) for s in states}
+    read = [s for s, x in running(report.system).items() if s not in states and any(f.has(x) for f in flows.values())]
+    if not read:
+        return maker(report, states, dt)
     inner = maker(alone(report, flows), states, LENGTH)
     step = _Composition(report, Splitting((Part((inner,), ""),), "states"), dt)
-    read = [s for s, x in running(report.system).items() if s not in states and any(f.has(x) for f in flows.values())]
-    why = f"{inner.why}; {', '.join(read)} taken at the middle of the step" if read else inner.why
     order = inner.convergence_order and min(2, inner.convergence_order)
+    why = f"{inner.why}; {', '.join(read)} taken at the middle of the step"
     return Update(states, inner.method, step.values(), False, order, why, tuple(step.stages), guards=step.guards)
 
 
