@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import references
 
 import neuroode as no
 from neuroode.program import interpret
 from neuroode.program.types import Program
 from neuroode.spec.read_yaml import read_text
-from tests import references
 
 Array = np.ndarray
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_jax, forward_jax, native_jax, tables_jax
+from neuroode.nn import eager_jax, forward_jax, native_jax, spikes_jax, tables_jax
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, check_carry
 from neuroode.nn.carry_jax import JaxCarry
 from neuroode.nn.inputs_jax import Sequence, read_inputs
 from neuroode.nn.operators_jax import Operators
-from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
+from neuroode.nn.options import changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_jax import Parameters, widest
 from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
@@ -70,6 +71,12 @@ class Frame:
             self.place, self.solver,
         )  # fmt: skip
 
+    def with_program(self, program: Program) -> Frame:
+        """The same with another program of the same carry."""
+        other = copy.copy(self)
+        other.program, other.border, other.key = program, Border(program, _stack), f"{self.key} {program.digest}"
+        return other
+
     @property
     def pair(self) -> tuple[str, str] | None:
         """(input, output) of the recurrence."""
@@ -104,7 +111,7 @@ class NeuronLayer(eqx.Module):
         operators: name -> function of (B, *size*), or equinox module of (*size*), of each external operator.
         mesh, time: a mesh of devices and the name of that of its axes over which schedule "scan" cuts time.
         solver, adjoint, solver_options: "diffrax" moves the flow (`nn.solver_jax.Choice` has adjoints and options).
-        gradient: surrogate | event.
+        gradient: surrogate | event (signals have no derivative; times and states after located events have theirs).
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
 
@@ -132,6 +139,7 @@ class NeuronLayer(eqx.Module):
             moved, later = _solver(solver, later, dt, recurrent=recurrent, method=method, schedule=schedule)
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
+        spec = graded_spec(spec, later.get("gradient"), surrogate)
         neuron, shape, dtype = neuron.from_spec(spec), layer_size(size), _dtype(dtype)
         place = place_of(mesh, time, schedule)
         self.frame = Frame(neuron, shape, dt, method, schedule, recurrent, dtype, check_finite, place, moved)
@@ -252,6 +260,13 @@ class NeuronLayer(eqx.Module):
     ) -> dict[str, Array]:  # fmt: skip
         """How many iterations such a call takes with schedule="newton", by states; empty with another schedule."""
         return dict(self._run(read_inputs(self.frame, x, lengths, steps, batch), carry, trace=False).iterations)
+
+    def spike_times(
+        self, x: Any = None, carry: JaxCarry | None = None, *, event: str | None = None, **call: Any
+    ) -> tuple[Array, JaxCarry]:
+        """Times (T, B, *size*) of the first `event` of each step since the start of the call, inf where there is none,
+        with exact derivatives, and the carry; for neurons with `within_step: locate`. Other arguments as of a call."""
+        return spikes_jax.spike_times(self, x, carry, event, **call)
 
     def init_carry(self, batch: int) -> JaxCarry:
         """The carry before the first step, (batch, *size*, *axes*) each."""

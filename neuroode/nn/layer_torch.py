@@ -9,12 +9,20 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import call_torch, eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
+from neuroode.nn import (
+    call_torch,
+    eager_torch,
+    kernels_torch,
+    parallel_torch,
+    prologue_torch,
+    prologue_traced_torch,
+    spikes_torch,
+)
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.operators_torch import Operators
-from neuroode.nn.options import changed_spec, layer_size, refuse_later, trained_spec, with_axes
+from neuroode.nn.options import changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters, shared_parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
@@ -34,8 +42,7 @@ class NeuronLayer(torch.nn.Module):
 
     Args:
         size: neurons, a number or a tuple (channels first).
-        dt: the step, in the declared unit of time.
-        method: None takes the declared one.
+        dt, method: the step, in the declared unit of time; None takes the declared method.
         schedule: auto (what the cost model takes for the fastest at the length and lanes of a call, `nn.costs`) |
             sequential (generated C kernel, on CUDA a Triton kernel; without a compiler or triton the eager
             program, said once) | eager | scan, fft, newton (over the whole sequence, `nn.parallel_torch`;
@@ -47,6 +54,7 @@ class NeuronLayer(torch.nn.Module):
         dtype, device: of the parameters; float32 or float64.
         axes: sizes of axes inside the neuron that replace the declared ones.
         operators: name -> module or function of (B, *size*), of each external operator.
+        gradient: surrogate | event (signals have no derivative; times and states after located events have theirs).
         share: a layer whose `per: network` parameters are these, or one dict that all layers of a network are given.
 
     Shapes: x (T, B, *size*, *axes*); out (T, B, *size*, *axes*) or a dict of them; carry (B, *size*, *axes*).
@@ -65,6 +73,7 @@ class NeuronLayer(torch.nn.Module):
         super().__init__()
         refuse_later(later)
         spec = changed_spec(with_axes(neuron.spec, axes or {}), init or {}, reset_gradient, surrogate)
+        spec = graded_spec(spec, later.get("gradient"), surrogate)
         self.neuron = neuron.from_spec(spec)
         self.size = layer_size(size)
         self.dt, self.method, self.schedule, self.check_finite = float(dt), method, schedule, check_finite
@@ -181,6 +190,13 @@ class NeuronLayer(torch.nn.Module):
         found = self._run_eager(full, coefficients, start, last, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
         return self._border.join_by_name(named)
+
+    def spike_times(
+        self, x: Any = None, carry: Carry | None = None, *, event: str | None = None, **call: Any
+    ) -> tuple[Tensor, Carry]:
+        """Times (T, B, *size*) of the first `event` of each step since the start of the call, inf where there is none,
+        with exact derivatives, and the carry; for neurons with `within_step: locate`. Other arguments as of a call."""
+        return spikes_torch.spike_times(self, x, carry, event, **call)
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""
@@ -356,7 +372,8 @@ class NeuronLayer(torch.nn.Module):
         return OnlyOutput(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_call"}  # addresses of this process and these tensors
+        made = ("_call", "_timed")  # addresses of this process and these tensors
+        return {k: v for k, v in self.__dict__.items() if k not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -19,7 +19,6 @@ from neuroode.spec.to_tree import to_tree
 from neuroode.spec.types import EventDecl, NeuronSpec, ParameterDecl, Surrogate
 
 LATER = {
-    "gradient": "event gradients",
     "solver": "solvers of continuous time",
     "operators": "operators",
     "share": "parameters shared by a network",
@@ -35,9 +34,13 @@ def refuse_later(options: Mapping[str, Any]) -> None:
             if value is not None:
                 raise Unsupported(f"{name}={value!r} belongs to solver=", hint="name a solver too, or leave it out")
             continue
+        if name == "gradient":
+            if value not in (None, "surrogate", "event"):
+                raise RunError(f"gradient is {value!r}", hint="write surrogate or event")
+            continue
         if name not in LATER:
             raise TypeError(f"unknown option '{name}'")
-        if value is not None and (name, value) != ("gradient", "surrogate"):
+        if value is not None:
             raise Unsupported(f"{name}={value!r}: {LATER[name]} are not available yet")
 
 
@@ -87,6 +90,22 @@ def changed_spec(spec: NeuronSpec, init: Mapping[str, Any], reset_gradient: str 
         return spec
     events = tuple(_with_options(e, reset_gradient, surrogate) for e in spec.events)
     return build(to_tree(replace(spec, events=events)), spec.source)
+
+
+def graded_spec(spec: NeuronSpec, gradient: str | None, surrogate: Any) -> NeuronSpec:
+    """The declaration with events as `gradient` asks: event takes the derivative of every signal as 0.
+
+    Raises:
+        Unsupported: events have no times inside the step. RunError: a surrogate is given too.
+    """
+    if gradient != "event":
+        return spec
+    if spec.within_step != "locate":
+        what = f"gradient=\"event\" is that of times inside a step, and '{spec.name}' takes events at its end"
+        raise Unsupported(what, hint="declare within_step: locate")
+    if surrogate is not None:
+        raise RunError('gradient="event" takes no surrogate: signals have no derivative', hint="leave surrogate= out")
+    return build(to_tree(replace(spec, events=tuple(_with_options(e, None, "none") for e in spec.events))), spec.source)
 
 
 def _with_init(p: ParameterDecl, value: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from located import neuron, slots, spikes, with_times, worst_gradient
 
 import neuroode as no
 from neuroode.program import interpret
-from tests.located import neuron, slots, spikes, with_times, worst_gradient
 
 RATES = {1.1: 20.8516, 1.5: 45.5120, 2.0: 72.1348, 3.0: 123.3152}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from located import neuron, worst_gradient
 
 import neuroode as no
-from tests.located import neuron, worst_gradient
 
 
 def test_gradients_of_a_linear_neuron_with_two_states() -> None:
