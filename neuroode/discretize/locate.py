@@ -228,4 +228,4 @@ def _flow(report: Report, block: Block, update: Update) -> tuple[sp.Expr, sp.Exp
     if block.A is not None and block.drive is not None:
         return sp.S.Zero, block.A[0, 0], block.drive[0]
     found = flows.coefficients(report.system, block)
-    return found and (found.A, found.B, found.C)
+    return (found.A, found.B, found.C) if found else None

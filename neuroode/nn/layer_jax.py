@@ -262,11 +262,11 @@ class NeuronLayer(eqx.Module):
         return dict(self._run(read_inputs(self.frame, x, lengths, steps, batch), carry, trace=False).iterations)
 
     def spike_times(
-        self, x: Any = None, carry: JaxCarry | None = None, *, event: str | None = None, **call: Any
-    ) -> tuple[Array, JaxCarry]:
-        """Times (T, B, *size*) of the first `event` of each step since the start of the call, inf where there is none,
-        with exact derivatives, and the carry; for neurons with `within_step: locate`. Other arguments as of a call."""
-        return spikes_jax.spike_times(self, x, carry, event, **call)
+        self, x: Any = None, carry: JaxCarry | None = None, **call: Any
+    ) -> tuple[Array | dict[str, Array], JaxCarry]:
+        """Times (T, B, *size*) of the first event of each step since the start of the call, inf where there is none, a
+        dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
+        return spikes_jax.spike_times(self, x, carry, **call)
 
     def init_carry(self, batch: int) -> JaxCarry:
         """The carry before the first step, (batch, *size*, *axes*) each."""

@@ -49,8 +49,7 @@ class NeuronLayer(torch.nn.Module):
             `program.plan` says what runs how).
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
-        reset_gradient: through | detached, for all events.
-        surrogate: replaces the surrogate of all events.
+        reset_gradient, surrogate: of all events: through | detached; what replaces their surrogates.
         dtype, device: of the parameters; float32 or float64.
         axes: sizes of axes inside the neuron that replace the declared ones.
         operators: name -> module or function of (B, *size*), of each external operator.
@@ -192,11 +191,12 @@ class NeuronLayer(torch.nn.Module):
         return self._border.join_by_name(named)
 
     def spike_times(
-        self, x: Any = None, carry: Carry | None = None, *, event: str | None = None, **call: Any
-    ) -> tuple[Tensor, Carry]:
-        """Times (T, B, *size*) of the first `event` of each step since the start of the call, inf where there is none,
-        with exact derivatives, and the carry; for neurons with `within_step: locate`. Other arguments as of a call."""
-        return spikes_torch.spike_times(self, x, carry, event, **call)
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
+        batch: int | None = None,
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
+        """Times (T, B, *size*) of the first event of each step since the start of the call, inf where there is none, a
+        dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
+        return spikes_torch.spike_times(self, x, carry, lengths=lengths, steps=steps, batch=batch)
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""

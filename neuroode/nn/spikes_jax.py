@@ -8,22 +8,27 @@ import jax
 import jax.numpy as jnp
 
 from neuroode.nn.carry_jax import JaxCarry
-from neuroode.program.timed import SIGNAL, TIME, chosen_event, timed
+from neuroode.program.timed import SIGNAL, TIME, timed, timed_events
 
 Array = jax.Array
 
 
-def spike_times(layer: Any, x: Any, carry: Any, event: str | None, **call: Any) -> tuple[Array, JaxCarry]:
+Times = Array | dict[str, Array]
+
+
+def spike_times(layer: Any, x: Any, carry: Any, **call: Any) -> tuple[Times, JaxCarry]:
     """What `NeuronLayer.spike_times` returns."""
-    name = chosen_event(layer.program, event)
-    if not layer.program.located:  # a solver finds them
-        rows = layer.trace(x, carry, **call)
-        return _absolute(layer, rows[name], rows[name + TIME], call.get("times")), layer(x, carry, **call)[1]
-    other = layer._with(frame=layer.frame.with_program(timed(layer.program)))
-    own, its = layer.frame.digest, other.frame.digest
-    start = JaxCarry(carry, its) if isinstance(carry, JaxCarry) and carry.digest == own else carry
-    found, after = other(x, start, **call)
-    return _absolute(layer, found[name + SIGNAL], found[name + TIME], call.get("times")), JaxCarry(after, own)
+    names = timed_events(layer.program)
+    if layer.program.located:
+        own, other = layer.frame.digest, layer._with(frame=layer.frame.with_program(timed(layer.program)))
+        same = isinstance(carry, JaxCarry) and carry.digest == own
+        rows, after = other(x, JaxCarry(carry, other.frame.digest) if same else carry, **call)
+        after = JaxCarry(after, own)
+    else:  # a solver finds them
+        rows, (_, after) = layer.trace(x, carry, **call), layer(x, carry, **call)
+        rows |= {n + SIGNAL: rows[n] for n in names}
+    times = {n: _absolute(layer, rows[n + SIGNAL], rows[n + TIME], call.get("times")) for n in names}
+    return next(iter(times.values())) if len(times) == 1 else times, after
 
 
 def _absolute(layer: Any, signal: Array, time: Array, times: Any) -> Array:

@@ -8,21 +8,22 @@ from typing import Any
 import torch
 
 from neuroode.nn.carry import Carry
-from neuroode.program.timed import SIGNAL, TIME, chosen_event, timed
+from neuroode.program.timed import SIGNAL, TIME, timed, timed_events
 
 Tensor = torch.Tensor
 
 
-def spike_times(layer: Any, x: Any, carry: Carry | None, event: str | None, **call: Any) -> tuple[Tensor, Carry]:
+Times = Tensor | dict[str, Tensor]
+
+
+def spike_times(layer: Any, x: Any, carry: Carry | None, **call: Any) -> tuple[Times, Carry]:
     """What `NeuronLayer.spike_times` returns."""
-    name = chosen_event(layer.program, event)
-    if not layer.program.located:  # a solver finds them
-        rows = layer.trace(x, carry, **call)
-        return _absolute(layer, rows[name], rows[name + TIME], call.get("times")), layer(x, carry, **call)[1]
+    names, own = timed_events(layer.program), layer._digest()
     other = _with_times(layer)
-    start = carry if not isinstance(carry, Carry) or carry.digest != layer._digest() else Carry(carry, other._digest())
+    start = Carry(carry, other._digest()) if isinstance(carry, Carry) and carry.digest == own else carry
     found, after = other(x, start, **call)
-    return _absolute(layer, found[name + SIGNAL], found[name + TIME], call.get("times")), Carry(after, layer._digest())
+    times = {n: _absolute(layer, found[n + SIGNAL], found[n + TIME]) for n in names}
+    return next(iter(times.values())) if len(times) == 1 else times, Carry(after, own)
 
 
 def _with_times(layer: Any) -> Any:
@@ -36,13 +37,7 @@ def _with_times(layer: Any) -> Any:
     return known[1]
 
 
-def _absolute(layer: Any, signal: Tensor, time: Tensor, times: Any) -> Tensor:
+def _absolute(layer: Any, signal: Tensor, time: Tensor) -> Tensor:
     """Since the start of the call; inf where there is no event."""
-    steps = signal.shape[0]
-    if times is None:
-        starts = layer.dt * torch.arange(steps, dtype=torch.float64, device=time.device)
-    else:
-        ends = torch.as_tensor(times, dtype=torch.float64, device=time.device)
-        starts = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
-    starts = starts.reshape(*starts.shape, *(1,) * (time.dim() - starts.dim())).to(time.dtype)
-    return torch.where(signal > 0, starts + time, torch.inf)
+    starts = layer.dt * torch.arange(signal.shape[0], dtype=time.dtype, device=time.device)
+    return torch.where(signal > 0, starts.reshape(-1, *(1,) * (time.dim() - 1)) + time, torch.inf)

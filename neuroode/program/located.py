@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from neuroode._errors import LoweringError
@@ -128,8 +129,8 @@ class Pieces:
         moved = {f"{s}[t]": _value([self.flow.roots[p] for p in step._parts(s)]) for s in step.system.flows}
         self.margins = [self._margin(g, {**starts, **moved, **held}) for g in self.plan.guards]
         now = {f"{s}[t]": v for s, v in starts.items()} | held
-        self.jumps = {g.event.name: self._within(now, lambda g=g: self._lower_jump(g)) for g in self.plan.guards}
-        self.levels = {g.event.name: self._within(held, lambda g=g: self._lower_closed(g)) for g in self.plan.guards}
+        self.jumps = {g.event.name: self._within(now, partial(self._lower_jump, g)) for g in self.plan.guards}
+        self.levels = {g.event.name: self._within(held, partial(self._lower_closed, g)) for g in self.plan.guards}
 
     def _known_before(self) -> None:
         """Lower what stands still within the step where `dt` is the step."""
@@ -163,7 +164,7 @@ class Pieces:
         return Template(tuple(code), roots)
 
     def _lower_flow(self) -> Template:
-        step, roots = self.step, {}
+        step, roots = self.step, dict[str, str]()
         for s in step.system.flows:
             value = step._whole(s, step.updates[s])
             roots |= dict(zip(step._parts(s), (value.re, value.im or ""), strict=False))
@@ -178,7 +179,7 @@ class Pieces:
         return Margin(guard, value, slope)
 
     def _lower_jump(self, guard: Guard) -> Template:
-        step, roots = self.step, {}
+        step, roots = self.step, dict[str, str]()
         for jump in guard.event.jumps if guard.moves else ():
             if jump.state in step.system.flows or jump.state in self.plan.carried:
                 value = step.lowering.lower(jump.value)
@@ -221,7 +222,7 @@ class Pieces:
         return any(g.moves for g in self.plan.guards)
 
     def _start(self) -> States:
-        step, rows = self.step, {}
+        step, rows = self.step, dict[str, str]()
         for name in step.system.flows:
             rows |= self._parts(name, step._start(name))
         for name in self.plan.carried:

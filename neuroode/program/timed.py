@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from neuroode._errors import RunError, Unsupported, readable
+from neuroode._errors import Unsupported
 from neuroode.program.pack import groups
 from neuroode.program.slices import signed
 from neuroode.program.types import Program
@@ -23,19 +23,13 @@ def timed(program: Program) -> Program:
     return _known[program.digest]
 
 
-def chosen_event(program: Program, event: str | None) -> str:
-    """The event whose times are asked for, by default the only one that has them.
+def timed_events(program: Program) -> list[str]:
+    """Names of the events that have a time inside the step.
 
     Raises:
-        Unsupported: no event has a time inside the step. RunError: no such event, or there are several.
+        Unsupported: none has.
     """
     known = [g.name for g in groups(n.removesuffix(TIME) for n, _ in program.trace if n.endswith(TIME))]
     if not known:
         raise Unsupported(f"'{program.name}' takes events at the end of the step: they have no times", hint=HINT)
-    if event is None and len(known) > 1:
-        raise RunError(f"'{program.name}' has several events", hint="name one: event=" + " or ".join(map(repr, known)))
-    if event is not None and event not in known:
-        raise RunError(
-            f"'{event}' is no event with a time inside the step", hint="events: " + readable(", ".join(known))
-        )
-    return event or known[0]
+    return known

@@ -126,5 +126,3 @@ def test_refused_with_the_reason() -> None:
         layer("lif", gradient="event", surrogate="atan")
     with pytest.raises(no.RunError, match="gradient is 'exact'"):
         layer("lif", gradient="exact")
-    with pytest.raises(no.RunError, match="no event with a time"):
-        layer("lif").spike_times(drive(), event="p")
