@@ -47,11 +47,13 @@ class Closed:
 class Guard:
     """An event inside the step.
 
-    `margin` reads `v[t]` as the running value; `stepwise`: it is one that the step computes itself (`Update.guards`).
+    `plain`: the margin as declared, which reads `v[t]` as the running value; `margin`: as the step computes it, from
+    values of its own (`Update.guards`) where `stepwise`.
     `moves`: its reset assigns a state, so that the neuron runs on from another one.
     """
 
     event: Event
+    plain: sp.Expr
     margin: sp.Expr
     strict: bool
     stepwise: bool
@@ -199,7 +201,7 @@ def _guard(d: Discretization, event: Event) -> Guard:
     margin, strict = event.condition.margin, event.condition.strict
     own = {m: e for u in d.updates for m, e in u.guards.items()}
     moves = any(j.value not in (sp.oo, -sp.oo) for j in event.jumps)
-    return Guard(event, own.get(margin, margin), strict, margin in own, _closed(d, margin), moves)
+    return Guard(event, margin, own.get(margin, margin), strict, margin in own, _closed(d, margin), moves)
 
 
 def _closed(d: Discretization, margin: sp.Expr) -> Closed | None:

@@ -14,10 +14,10 @@ and Pehle, Sci. Rep. 11 (2021), for exact gradients of spike times.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuroode._errors import LoweringError
 from neuroode.discretize.locate import Guard, Located
@@ -52,11 +52,12 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """m(y, h) along the flow of one guard, and dm/dh with it."""
+    """m(y, h) along the flow of one guard, dm/dh, and dm/dy where the time has no closed form."""
 
     guard: Guard
     value: Template
     slope: Template
+    pull: Template | None
 
 
 @dataclass(slots=True)
@@ -125,17 +126,18 @@ class Pieces:
         self._known_before()
         starts = {s: _value([START + p for p in step._parts(s)]) for s in step.system.flows}
         held = {f"{q}[t]": _value([START + p for p in step._parts(q)]) for q in self.plan.carried}
-        self.flow = self._within({**starts, "dt": Value(LEFT)}, self._lower_flow)
+        self.flow = self._within({**starts, "dt": Value(LEFT)}, partial(self._lower_states, step.updates))
         moved = {f"{s}[t]": _value([self.flow.roots[p] for p in step._parts(s)]) for s in step.system.flows}
-        self.margins = [self._margin(g, {**starts, **moved, **held}) for g in self.plan.guards]
         now = {f"{s}[t]": v for s, v in starts.items()} | held
+        self.margins = [self._margin(g, {**starts, **moved, **held}, now) for g in self.plan.guards]
+        self.field = self._within(starts, partial(self._lower_states, step.system.flows))
         self.jumps = {g.event.name: self._within(now, partial(self._lower_jump, g)) for g in self.plan.guards}
         self.levels = {g.event.name: self._within(held, partial(self._lower_closed, g)) for g in self.plan.guards}
 
     def _known_before(self) -> None:
         """Lower what stands still within the step where `dt` is the step."""
         step, expressions = self.step, [g.margin for g in self.plan.guards]
-        expressions += [*step.updates.values(), *step.stages.values()]
+        expressions += [*step.updates.values(), *step.stages.values(), *step.system.flows.values()]
         expressions += [j.value for g in self.plan.guards for j in g.event.jumps]
         inside = {*step.system.flows, *step.stages, *(f"{n}[t]" for n in (*step.system.flows, *self.plan.carried))}
         for name in {s.name for e in expressions for s in e.free_symbols} - inside:
@@ -163,20 +165,28 @@ class Pieces:
                 code.append(a)
         return Template(tuple(code), roots)
 
-    def _lower_flow(self) -> Template:
+    def _lower_states(self, rows: Mapping[str, Any]) -> Template:
+        """A value for each flow state."""
         step, roots = self.step, dict[str, str]()
         for s in step.system.flows:
-            value = step._whole(s, step.updates[s])
-            roots |= dict(zip(step._parts(s), (value.re, value.im or ""), strict=False))
+            roots |= self._parts(s, step._whole(s, rows[s]))
         return self._template(roots)
 
-    def _margin(self, guard: Guard, names: dict[str, Value]) -> Margin:
+    def _margin(self, guard: Guard, names: dict[str, Value], now: dict[str, Value]) -> Margin:
         if guard.stepwise:  # it reads the stages of the step, which are functions of its length
             names = {**names, "dt": Value(LEFT)}
         value = self._within(names, lambda: self._template({"m": self.step.lowering.real(guard.margin)}))
-        code, found = pullback(value.code, {value.roots["m"]: ONE}, [LEFT])
-        slope = Template(code, {"m": found.get(LEFT, self.b.const(0.0))})
-        return Margin(guard, value, slope)
+        return Margin(guard, value, self._slopes(value, {"m": LEFT}), None if guard.closed else self._pull(guard, now))
+
+    def _pull(self, guard: Guard, now: dict[str, Value]) -> Template:
+        """The derivative of a margin in each state of now."""
+        plain = self._within(now, lambda: self._template({"m": self.step.lowering.real(guard.plain)}))
+        return self._slopes(plain, {s: START + s for s in self.flows})
+
+    def _slopes(self, value: Template, rows: dict[str, str]) -> Template:
+        """The derivatives of a margin in outside names."""
+        code, found = pullback(value.code, {value.roots["m"]: ONE}, list(rows.values()))
+        return Template(code, {n: found.get(name, self.b.const(0.0)) for n, name in rows.items()})
 
     def _lower_jump(self, guard: Guard) -> Template:
         step, roots = self.step, dict[str, str]()
@@ -294,11 +304,22 @@ class Pieces:
         inside, until, left, begins = known
         t0 = b.emit("detach", b.emit("where", inside, self._root(margin, still, until), zero))
         slope = margin.slope.call(b, still, t0)["m"]
+        if margin.pull is not None:
+            t0 = b.emit("detach", b.emit("where", inside, self._polished(margin, still, (t0, slope), until), zero))
         touch = b.emit("mul", b.const(TOUCH), b.emit("abs", begins))
         counts = b.emit("mul", inside, b.emit("gt", b.emit("mul", slope, left), touch))
         safe = b.emit("detach", b.emit("where", counts, slope, b.const(1.0)))
         shift = b.emit("div", b.emit("where", counts, margin.value.call(b, y, t0)["m"], zero), safe)
         return b.emit("sub", t0, b.emit("sub", shift, b.emit("detach", shift)))
+
+    def _polished(self, margin: Margin, still: States, found: tuple[str, str], until: str) -> str:
+        """A last step of Newton's method, by the slope of the step itself."""
+        b, (t0, slope) = self.b, found
+        rises = b.emit("gt", slope, b.const(0.0))
+        size = b.emit("div", margin.value.call(b, still, t0)["m"], b.emit("where", rises, slope, b.const(1.0)))
+        t = b.emit("sub", t0, size)
+        fits = b.emit("mul", b.emit("gt", t, b.const(0.0)), b.emit("ge", until, t))
+        return b.emit("where", b.emit("mul", rises, fits), t, t0)
 
     def _until(self, margin: Margin, still: States, left: str) -> str:
         """The time at which the margin is largest, as far as it matters: where the sign of the margin says enough."""
@@ -314,9 +335,17 @@ class Pieces:
         start = still[margin.guard.closed.state]
         return crossing.riccati(self.b, start, at.get("level"), (at["A"], at["B"], at["C"]), until)
 
-    def _with_slope(self, margin: Margin, still: States) -> Callable[[str], tuple[str, str]]:
+    def _with_slope(self, margin: Margin, still: States) -> crossing.Along:
+        """The margin along the flow, and its slope by the vector field: enough to look for a time with."""
         b = self.b
-        return lambda t: (margin.value.call(b, still, t)["m"], margin.slope.call(b, still, t)["m"])
+
+        def along(t: str) -> tuple[str, str]:
+            assert margin.pull is not None
+            end = self.flow.call(b, still, t) | {s: still[s] for s in self.slots if s not in self.flows}
+            pace, pull = self.field.call(b, end, t), margin.pull.call(b, end, t)
+            return margin.value.call(b, still, t)["m"], b.sum(b.emit("mul", pull[s], pace[s]) for s in self.flows)
+
+        return along
 
     # what follows an event
 
