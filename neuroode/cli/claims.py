@@ -26,18 +26,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--speed", action="store_true", help="the paper's experiment on speed instead; takes minutes")
-    parser.add_argument("--quick", action="store_true", help="with --speed: fewer lengths and rounds, a minute or two")
+    parser.add_argument("--train", action="store_true", help="neurons trained side by side instead; takes minutes")
+    quick = "with --speed: fewer lengths and rounds, a minute or two; with --train: fewer seeds"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--device", metavar="NAME", default="cpu", help="with --speed: cuda for a GPU (default cpu)")
 
 
 def run(args: argparse.Namespace) -> int:
     from neuroode.papers import claims
 
-    if args.quick and not args.speed:
-        raise RunError("--quick belongs to --speed", hint="neuroode claims PAPER --speed --quick")
+    if args.quick and not (args.speed or args.train):
+        raise RunError("--quick belongs to --speed or --train", hint="neuroode claims PAPER --speed --quick")
     papers = [claims.read(n) for n in ([args.paper] if args.paper else claims.names())]
-    if args.speed:
-        return max(_speed(p, args) for p in papers)
+    for asked, module in ((args.speed, "speed_torch"), (args.train, "arms_torch")):
+        if asked:
+            chosen = papers if args.paper else [p for p in papers if (p.page.parent / f"{module}.py").is_file()]
+            return max(_experiment(p, module, args) for p in chosen)
     found = {p.name: _results(p, args) for p in papers}
     if args.json:
         print(json.dumps({n: [r.to_json() for r in rows] for n, rows in found.items()}, indent=2, allow_nan=False))
@@ -59,10 +63,13 @@ def _results(paper: Paper, args: argparse.Namespace) -> list[Result]:
     return results
 
 
-def _speed(paper: Paper, args: argparse.Namespace) -> int:
-    """Start the experiment of a paper in a fresh process, where nothing has chosen a number of threads yet."""
-    name = f"neuroode.papers.{paper.name}.speed_torch"
-    if find_spec("torch") is None or find_spec(name) is None:
-        raise Unsupported(f"the speed of '{paper.name}' cannot be measured", hint="pip install 'neuroode[torch]'")
-    flags = ["--device", args.device, *["--quick"] * args.quick, *["--write"] * args.write]
+def _experiment(paper: Paper, module: str, args: argparse.Namespace) -> int:
+    """Start an experiment of a paper in a fresh process, where nothing has chosen a number of threads yet."""
+    if find_spec("torch") is None:
+        raise Unsupported(f"the experiment of '{paper.name}' needs torch", hint="pip install 'neuroode[train]'")
+    name = f"neuroode.papers.{paper.name}.{module}"
+    if find_spec(name) is None:
+        what = "speed" if args.speed else "training"
+        raise RunError(f"'{paper.name}' has no experiment on {what}", hint=f"neuroode claims {paper.name}")
+    flags = [*(["--device", args.device] if args.speed else []), *["--quick"] * args.quick, *["--write"] * args.write]
     return subprocess.run([sys.executable, "-m", name, *flags], check=False).returncode

@@ -144,6 +144,8 @@ def test_the_command_ends_with_status_1_if_a_claim_fails(
 @pytest.mark.parametrize(
     ("words", "error"),
     [(["claims", "nonsense"], "no paper 'nonsense'"), (["claims", "--quick"], "--quick belongs to --speed"),
+     (["claims", "lnm", "--speed"], "'lnm' has no experiment on speed"),
+     (["claims", "prf", "--train"], "'prf' has no experiment on training"),
      (["claims", "prf", "--quick"], "--quick belongs to --speed")],
 )  # fmt: skip
 def test_wrong_usage(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +173,20 @@ def test_a_formula_that_is_wrong_is_not_confirmed(monkeypatch: pytest.MonkeyPatc
     assert _one("drf", "threshold").verdict == NOT_CONFIRMED
     monkeypatch.setattr(drf, "exact_gain", lambda delta, pole: delta + 0 * pole)
     assert _one("drf", "paths").verdict == NOT_CONFIRMED
+
+
+def test_a_formula_of_the_nonlinear_neurons_that_is_wrong_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from neuroode.papers.lnm import theirs as lnm
+    from neuroode.papers.qif import theirs as qif
+
+    monkeypatch.setattr(qif, "matrix", lambda A, B, C, h, right=qif.matrix: right(A, B, C, 1.01 * h))
+    assert _one("qif", "exact_step").verdict == NOT_CONFIRMED
+    assert _one("qif", "theta_spikes").verdict == NOT_CONFIRMED
+    monkeypatch.setattr(qif, "time_to", lambda level, *flow, right=qif.time_to: right(0.999 * level, *flow))
+    assert _one("qif", "threshold_times").verdict == NOT_CONFIRMED
+    monkeypatch.setattr(lnm, "run", lambda theta, x, reset=True, right=lnm.run: right(theta[::-1], x, reset))
+    assert _one("lnm", "map_alone").verdict == NOT_CONFIRMED
+    assert _one("lnm", "reverse_scan").verdict == NOT_CONFIRMED
 
 
 def test_a_slow_claim_waits_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Learnable neuron models, arXiv:2510.07341."""

@@ -1,0 +1,1 @@
+"""Discretized quadratic integrate-and-fire neurons, arXiv:2510.05168."""
