@@ -85,8 +85,8 @@ def results(seeds: int = SEEDS, arms: Sequence[str] = tuple(ARMS), **changes: An
 
 def table(found: dict[str, list[Run]]) -> str:
     head = ("arm", "test accuracy (%)", "seeds", "runs with a loss that is not finite", "updates left out")
-    head += ("firing (%)", "largest \\|f'\\| on [-2, 1]", "s of training")
-    return markdown(tuple(h.replace("\\|", "|") for h in head), [_row(arm, runs) for arm, runs in found.items()])
+    head += ("firing (%)", "largest slope of f on [-2, 1]", "s of training")
+    return markdown(head, [_row(arm, runs) for arm, runs in found.items()])
 
 
 def _row(arm: str, runs: list[Run]) -> tuple[str, ...]:
@@ -134,6 +134,8 @@ def picture(found: dict[str, list[Run]], target: Path) -> None:
     for power, axes in enumerate(above.subplots(1, 4)):
         for shift, arm in enumerate(trained):
             values = [[(*f.coef, 0, 0, 0)[power] for f in learned(r)] for r in found[arm] if r.score is not None]
+            if not np.any(values):
+                continue  # of a lower degree
             x = np.array(LAYERS) + 0.1 * (shift - (len(trained) - 1) / 2)
             axes.plot(x, np.mean(values, 0), "-", color=colours[arm], linewidth=1)
             for row in values:
@@ -145,7 +147,7 @@ def picture(found: dict[str, list[Run]], target: Path) -> None:
         for arm, runs in found.items():
             for number, run in enumerate(r for r in runs if r.score is not None):
                 axes.plot(u, learned(run)[n - 1](u), color=colours[arm], linewidth=1, label=None if number else arm)
-        axes.plot(u, u, color="black", linewidth=0.8, linestyle=":")
+        axes.plot(u, u, color="black", linewidth=0.8, linestyle=":", label="u")
         axes.set(title=f"f(u) of layer {n}, a line a seed", xlabel="u", ylim=(-2.5, 2))
     axes.legend(fontsize=8, frameon=False)
     FigureCanvasAgg(figure).print_png(target)

@@ -184,9 +184,11 @@ def test_a_formula_of_the_nonlinear_neurons_that_is_wrong_is_not_confirmed(monke
     assert _one("qif", "theta_spikes").verdict == NOT_CONFIRMED
     monkeypatch.setattr(qif, "time_to", lambda level, *flow, right=qif.time_to: right(0.999 * level, *flow))
     assert _one("qif", "threshold_times").verdict == NOT_CONFIRMED
-    monkeypatch.setattr(lnm, "run", lambda theta, x, reset=True, right=lnm.run: right(theta[::-1], x, reset))
-    assert _one("lnm", "map_alone").verdict == NOT_CONFIRMED
+    reverse, right = lnm.reverse_scan, lnm.run
+    monkeypatch.setattr(lnm, "reverse_scan", lambda *known: reverse(*known[:4], not known[4]))
     assert _one("lnm", "reverse_scan").verdict == NOT_CONFIRMED
+    monkeypatch.setattr(lnm, "run", lambda theta, x, reset=True: right(theta + 1e-9, x, reset))
+    assert _one("lnm", "map_alone").verdict == NOT_CONFIRMED
 
 
 def test_a_slow_claim_waits_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
