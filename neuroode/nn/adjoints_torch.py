@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from neuroode._errors import Unsupported
 from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.once_torch import once
 from neuroode.nn.steps_torch import Call, Step, run
@@ -35,6 +36,8 @@ def in_one(way: Any, call: Call, carry: Sequence[Tensor]) -> Run:
     `way.backward` adds what it finds to `Gradients`."""
     tensors = [*call.coefficients, *call.inputs, *carry]
     refuse_transforms(tensors)
+    if isinstance(call.h, Tensor) and call.h.requires_grad:
+        raise Unsupported("times with a gradient need the one through the solver", hint='write adjoint="none"')
     found = _Sequence.apply(way, call, len(carry), *tensors)
     count = len(found) - len(carry)
     return list(found[:count]), list(found[count:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -67,7 +67,8 @@ def run(
     *, drive: Drive | None = None, lengths: Tensor | None = None, trace: bool = False,
     operators: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
 ) -> EagerRun:  # fmt: skip
-    """Run over T steps. `coefficients` broadcast against *size*; `operators`: functions of (B, *size*) by name."""
+    """Run over T steps. `coefficients` broadcast against *size*, those that differ from step to step are (T, B or 1,
+    *size*); `operators`: functions of (B, *size*) by name."""
     step = eager_program(program).step
     if program.operators:
         step = partial(step, operators=operators)
@@ -82,7 +83,7 @@ def run(
             live = _live(lengths, t, silent)
             now = held = tuple(torch.where(live, x, h) for x, h in zip(now, held, strict=True))
         now = _driven(now, drive, last)
-        out, new, seen = step(tuple(coefficients), state, now)
+        out, new, seen = step(at_step(coefficients, t, inputs[0]), state, now)
         out, new, seen = (tuple(_wide(v, now[0]) for v in group) for group in (out, new, seen))
         if lengths is not None:
             new = tuple(torch.where(live, n, o) for n, o in zip(new, state, strict=True))
@@ -105,6 +106,11 @@ def run(
         else []
     )
     return EagerRun(outputs, list(state), last, traces)
+
+
+def at_step(coefficients: Sequence[Tensor], t: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Those of one step; `like` is (T, B, *size*)."""
+    return tuple(c[t] if c.dim() == like.dim() else c for c in coefficients)
 
 
 def _shown(program: Program, carry: list[Tensor], silent: Tensor) -> tuple[list[bool], tuple[Tensor, ...]]:

@@ -21,12 +21,14 @@ WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in."""
+    """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in;
+    `durations` of steps that differ, (T, B or 1, 1, ...)."""
 
     inputs: list[Tensor]
     batch: int
     lengths: Tensor | None
     dtype: torch.dtype
+    durations: Tensor | None = None
 
 
 def read_inputs(

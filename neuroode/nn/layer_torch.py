@@ -29,6 +29,7 @@ from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.nn.tables_torch import with_tables
+from neuroode.nn.times_torch import coefficients_at, timed
 from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import Program
 from neuroode.program.values import joined
@@ -149,7 +150,7 @@ class NeuronLayer(torch.nn.Module):
 
     def forward(
         self, x: Tensor | Mapping[str, Tensor] | None = None, carry: Carry | None = None, *,
-        lengths: Tensor | None = None, steps: int | None = None, batch: int | None = None,
+        lengths: Tensor | None = None, times: Any = None, steps: int | None = None, batch: int | None = None,
     ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
         """Run over a sequence.
 
@@ -158,30 +159,34 @@ class NeuronLayer(torch.nn.Module):
             steps, batch: T and B of a neuron without inputs.
             carry: of an earlier call; None starts from the declared init.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
+            times: (T,) or (T, B), at which the steps end, in the unit of dt: step k runs from times[k-1], or 0, to
+                times[k], with x[k] held over it. None: every dt.
 
         Raises:
-            RunError: a wrong shape, dtype, device, length or carry.
+            RunError: a wrong shape, dtype, device, length, time or carry.
         """
         if torch.compiler.is_compiling():
             kernels_torch.make_ready(self._key())
-        given = read_inputs(self, x, lengths, steps, batch)
+        given = timed(self, read_inputs(self, x, lengths, steps, batch), times)
         outputs, after, last = self._run(given, carry)
         if self.check_finite:
             self._require_finite(given, carry, [*outputs, *after])
         return self._named(outputs, given), self._carry(after, last)
 
     def _run(self, given: Sequence, carry: Carry | None) -> Found:
+        if given.durations is not None:
+            return self._run_parts("eager", None, given, carry)
         kernel = self._kernel()
         schedule = self.schedule if self.schedule != "auto" else kernels_torch.choose(self, kernel, given)
         found = self._run_call(kernel, given, carry) if schedule not in PARALLEL else None
         return found or self._run_parts(schedule, kernel, given, carry)
 
     def trace(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
-        batch: int | None = None,
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
+        steps: int | None = None, batch: int | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        return self._traced(read_inputs(self, x, lengths, steps, batch), carry)
+        return self._traced(timed(self, read_inputs(self, x, lengths, steps, batch), times), carry)
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         coefficients, start, last = self._prepare(given, carry)
@@ -254,6 +259,8 @@ class NeuronLayer(torch.nn.Module):
 
     def _prepare(self, given: Sequence, carry: Carry | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         coefficients, inits = self._prologue()
+        if given.durations is not None:
+            coefficients = coefficients_at(self, given.durations)
         dtype, shape = self._like.dtype, (given.batch, *self.size)
         wide = [c.to(dtype) for c in coefficients]
         if carry is None:

@@ -24,6 +24,7 @@ from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
 from neuroode.nn.steps_torch import Call, Step, traced
 from neuroode.nn.tables_torch import with_tables
+from neuroode.nn.times_torch import begins, timed
 from neuroode.program.hybrid import hybrid
 from neuroode.program.values import joined
 from neuroode.solvers.on_torch import flow_torch
@@ -95,7 +96,7 @@ class SolverLayer(NeuronLayer):
 
     def spike_times(
         self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
-        batch: int | None = None,
+        batch: int | None = None, times: Any = None,
     ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
         """When the first event of each step took place, since the start of the call; inf where there was none.
 
@@ -103,19 +104,14 @@ class SolverLayer(NeuronLayer):
             times: (T, B, *size*), in the unit of dt, a dict of them by event name where there are several events;
                 with the exact gradient of events inside the step. carry: as of a call.
         """
-        given = read_inputs(self, x, lengths, steps, batch)
+        given = timed(self, read_inputs(self, x, lengths, steps, batch), times)
         if not self.hybrid.events:
             raise Unsupported(f"'{self.neuron.spec.name}' has no event")
         outputs, after, _ = self._run(given, carry, replace(self._step, timed=True))
         rows = outputs[len(self.program.outputs) :]
-        begin = self._begins(given.inputs[0])
-        times = {e: begin + x for e, x in zip(self.hybrid.events, rows, strict=True)}
-        return next(iter(times.values())) if len(times) == 1 else times, self._carry(after, None)
-
-    def _begins(self, like: Tensor) -> Tensor:
-        """When each step begins, broadcast against (T, B, *size*)."""
-        steps = torch.arange(like.shape[0], dtype=like.dtype, device=like.device)
-        return (steps * self.dt).reshape(-1, *([1] * (like.dim() - 1)))
+        begin = begins(self, given)
+        found = {e: begin + x for e, x in zip(self.hybrid.events, rows, strict=True)}
+        return next(iter(found.values())) if len(found) == 1 else found, self._carry(after, None)
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         call, start = self._call_of(given, carry)
@@ -126,7 +122,8 @@ class SolverLayer(NeuronLayer):
         coefficients, start, _ = self._prepare(given, carry)
         full = with_tables(self, given, None if carry is None else start)
         inputs = held(full.inputs, given.lengths)
-        return Call(coefficients=coefficients, inputs=inputs, h=self.dt, lengths=given.lengths), start
+        h = self.dt if given.durations is None else given.durations.to(self._like.dtype)
+        return Call(coefficients=coefficients, inputs=inputs, h=h, lengths=given.lengths), start
 
 
 def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Locating | None:

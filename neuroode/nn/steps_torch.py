@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from neuroode.nn.eager_torch import at_step
 from neuroode.nn.events_torch import Locating, located
 from neuroode.nn.pieces_torch import After, Moment, Pieces, Row, signals_of
 from neuroode.solvers.on_torch.flow_torch import Solver
@@ -37,9 +38,9 @@ class Call:
 
     def at(self, t: int, carry: Sequence[Tensor]) -> Moment:
         """What step t is given."""
-        inputs = [x[t] for x in self.inputs]
-        return Moment(coefficients=self.coefficients_at(t), carry=carry, inputs=inputs, h=self.length_at(t),
-                      live=self.live_at(t))  # fmt: skip
+        rows = at_step(self.coefficients, t, self.inputs[0])
+        h, inputs = self.length_at(t), [x[t] for x in self.inputs]
+        return Moment(coefficients=rows, carry=carry, inputs=inputs, h=h, live=self.live_at(t))
 
     def part(self, first: int, last: int) -> Call:
         """Some of the steps."""
@@ -52,10 +53,6 @@ class Call:
     def replaced(self, coefficients: Sequence[Tensor], inputs: Sequence[Tensor]) -> Call:
         """The same with other numbers."""
         return replace(self, coefficients=coefficients, inputs=inputs)
-
-    def coefficients_at(self, t: int) -> list[Tensor]:
-        wide = self.inputs[0].dim()
-        return [c[t] if c.dim() == wide else c for c in self.coefficients]
 
     def length_at(self, t: int) -> Any:
         return self.h[t] if isinstance(self.h, Tensor) else self.h
@@ -96,12 +93,13 @@ class Step:
         known = self.pieces.known(m)
         y = self.pieces.start(m, known)
         if self.locating is None:
-            end, acted, times, inside = self.flow(m, known, y), None, {}, ()
-            signals = signals_of(self.pieces.guards(m, known, end))
-        else:
-            end, signals, times, acted = located(self, m, known, y)
-            inside = self.locating.events
-        times = {e: times[e] if e in times else _at_end(m, signals[f"e.{e}"]) for e in self.pieces.hybrid.events}
+            end = self.flow(m, known, y)
+            return self._done(m, known, y, (end, signals_of(self.pieces.guards(m, known, end)), {}, None))
+        return self._done(m, known, y, located(self, m, known, y))
+
+    def _done(self, m: Moment, known: Row, y: Tensor, flowed: tuple[Tensor, Row, Row, Tensor | None]) -> Done:
+        end, signals, inside, acted = flowed
+        times = {e: inside[e] if e in inside else _at_end(m, signals[f"e.{e}"]) for e in self.pieces.hybrid.events}
         return Done(self.pieces.finish(m, known, end, signals, inside), y, end, times, acted)
 
     def flow(self, m: Moment, known: Row, y: Tensor) -> Tensor:

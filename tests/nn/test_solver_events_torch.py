@@ -61,12 +61,12 @@ def test_the_time_of_the_first_spike_and_its_gradient_are_those_of_the_closed_fo
     assert float(tau.grad) == pytest.approx(math.log(3) * float(torch.sigmoid(tau.detach())), rel=1e-7)  # softplus
 
 
-@pytest.mark.parametrize("dt", [0.5, 10.0, 50.0])
+@pytest.mark.parametrize("dt", [0.5, 50.0])
 def test_any_number_of_spikes_in_a_step(dt: float) -> None:
     """Ten spikes a step at dt = 50; a state after them depends on all."""
     layer = solved(LIF, 3, dt=dt)
     x = torch.tensor([1.2, 3.0, 5.0], **DOUBLE)
-    steps = round(100 / dt) if dt > 1 else 40
+    steps = round(100 / dt) if dt > 1 else 20
     trace = layer.trace(x.expand(steps, 2, 3))
     ends = (1 + torch.arange(steps, dtype=torch.float64)) * dt
     for lane, I in enumerate(x.tolist()):
@@ -117,8 +117,7 @@ def test_gradients_after_several_spikes_are_those_of_finite_differences(loss: ob
         assert float(p.grad) == pytest.approx(differences(layer, x, loss, p, ()), rel=1e-5, abs=1e-7), name
 
 
-@pytest.mark.parametrize("adjoint", ["checkpointed", "backsolve"])
-@pytest.mark.parametrize("gradient", ["event", "surrogate"])
+@pytest.mark.parametrize(("adjoint", "gradient"), [("checkpointed", "surrogate"), ("backsolve", "event")])
 def test_the_ways_to_a_gradient_agree_on_located_events(adjoint: str, gradient: str) -> None:
     x = torch.rand(4, 2, 2, generator=torch.Generator().manual_seed(1), **DOUBLE) * 3
     rows = []
