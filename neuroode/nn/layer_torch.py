@@ -9,15 +9,7 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import (
-    call_torch,
-    eager_torch,
-    kernels_torch,
-    parallel_torch,
-    prologue_torch,
-    prologue_traced_torch,
-    spikes_torch,
-)
+from neuroode.nn import call_torch, eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, Carry, check_carry
 from neuroode.nn.inputs_torch import Sequence, read_inputs
@@ -27,6 +19,7 @@ from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters, shared_parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_torch import RecurrentWeights
+from neuroode.nn.spikes_torch import spike_times
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.nn.tables_torch import with_tables
 from neuroode.nn.times_torch import coefficients_at, timed
@@ -196,12 +189,12 @@ class NeuronLayer(torch.nn.Module):
         return self._border.join_by_name(named)
 
     def spike_times(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
-        batch: int | None = None,
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
+        steps: int | None = None, batch: int | None = None,
     ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
         """Times (T, B, *size*) of the first event of each step since the start of the call, inf where there is none, a
         dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
-        return spikes_torch.spike_times(self, x, carry, lengths=lengths, steps=steps, batch=batch)
+        return spike_times(self, x, carry, lengths=lengths, times=times, steps=steps, batch=batch)
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""

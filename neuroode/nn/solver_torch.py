@@ -58,12 +58,12 @@ class SolverLayer(NeuronLayer):
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, solver: str, adjoint: str | None = None,
         solver_options: Mapping[str, Any] | None = None, gradient: str | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        _check(solver, adjoint, gradient, options)
+        _check(solver, adjoint, options)
         own = dict(solver_options or {})
         self.adjoint, self.counts = adjoint or "none", _counts(adjoint or "none", own)
         self.gradient = gradient or "surrogate"
         self.flow = flow_torch.solver(own)
-        super().__init__(neuron, size, dt, **options)
+        super().__init__(neuron, size, dt, gradient=gradient, **options)
 
     def _lower(self) -> None:
         report = self.neuron.analyse(self.dt, brief=True)
@@ -78,7 +78,7 @@ class SolverLayer(NeuronLayer):
     def _run(self, given: Sequence, carry: Carry | None, step: Step | None = None) -> Found:
         call, start = self._call_of(given, carry)
         if not call.inputs[0].numel():  # no step, or no sample
-            count = len(self.program.outputs) + (len(self.hybrid.events) if step and step.timed else 0)
+            count = len(self.program.outputs) + (len(self.locating.events) if self.locating and step else 0)
             return [torch.zeros_like(call.inputs[0]) for _ in range(count)], start, None
         with torch.autocast(self._like.device.type, enabled=False):
             outputs, after = self._run_by_adjoint(step or self._step, call, start)
@@ -95,22 +95,17 @@ class SolverLayer(NeuronLayer):
         self.gap = gap
 
     def spike_times(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, steps: int | None = None,
-        batch: int | None = None, times: Any = None,
+        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
+        steps: int | None = None, batch: int | None = None,
     ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
-        """When the first event of each step took place, since the start of the call; inf where there was none.
-
-        Returns:
-            times: (T, B, *size*), in the unit of dt, a dict of them by event name where there are several events;
-                with the exact gradient of events inside the step. carry: as of a call.
-        """
+        """As of a `NeuronLayer`."""
+        if self.locating is None:
+            raise Unsupported(f"'{self.neuron.spec.name}' takes events at the end of the step: they have no times",
+                              hint="declare within_step: locate")  # fmt: skip
         given = timed(self, read_inputs(self, x, lengths, steps, batch), times)
-        if not self.hybrid.events:
-            raise Unsupported(f"'{self.neuron.spec.name}' has no event")
         outputs, after, _ = self._run(given, carry, replace(self._step, timed=True))
         rows = outputs[len(self.program.outputs) :]
-        begin = begins(self, given)
-        found = {e: begin + x for e, x in zip(self.hybrid.events, rows, strict=True)}
+        found = {e: begins(self, times, x) + x for e, x in zip(self.locating.events, rows, strict=True)}
         return next(iter(found.values())) if len(found) == 1 else found, self._carry(after, None)
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
@@ -136,9 +131,6 @@ def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Lo
     if system.spec.within_step != "locate":
         if names:
             raise RunError(f"solver_options: '{next(iter(names))}' belongs to within_step: locate")
-        if gradient == "event":
-            raise Unsupported("gradient='event' is that of an event's time, which lies at the end of the step here",
-                              hint="declare within_step: locate")  # fmt: skip
         return None
     events, carried = inside(system)
     if carried:
@@ -150,14 +142,12 @@ def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Lo
     )  # fmt: skip
 
 
-def _check(solver: Any, adjoint: Any, gradient: Any, options: dict[str, Any]) -> None:
+def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
     """Refuse what a solver layer does not do."""
     if solver != "torchdiffeq":
         raise Unsupported(f"solver={solver!r}: torch layers know torchdiffeq", hint='write solver="torchdiffeq"')
     if adjoint not in (None, *ADJOINTS):
         raise Unsupported(f"adjoint={adjoint!r}", hint="choose " + " or ".join(ADJOINTS))
-    if gradient not in (None, "surrogate", "event"):
-        raise Unsupported(f"gradient={gradient!r}", hint="choose surrogate or event")
     if options.get("recurrent"):
         raise Unsupported("a solver layer is not recurrent: its lanes know nothing of one another",
                           hint="leave solver= out; recurrent layers run step by step")  # fmt: skip

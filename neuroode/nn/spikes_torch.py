@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from neuroode.nn.carry import Carry
+from neuroode.nn.times_torch import begins
 from neuroode.program.timed import SIGNAL, TIME, timed, timed_events
 
 Tensor = torch.Tensor
@@ -22,7 +23,7 @@ def spike_times(layer: Any, x: Any, carry: Carry | None, **call: Any) -> tuple[T
     other = _with_times(layer)
     start = Carry(carry, other._digest()) if isinstance(carry, Carry) and carry.digest == own else carry
     found, after = other(x, start, **call)
-    times = {n: _absolute(layer, found[n + SIGNAL], found[n + TIME]) for n in names}
+    times = {n: _absolute(layer, found[n + SIGNAL], found[n + TIME], call.get("times")) for n in names}
     return next(iter(times.values())) if len(times) == 1 else times, Carry(after, own)
 
 
@@ -37,7 +38,6 @@ def _with_times(layer: Any) -> Any:
     return known[1]
 
 
-def _absolute(layer: Any, signal: Tensor, time: Tensor) -> Tensor:
+def _absolute(layer: Any, signal: Tensor, time: Tensor, times: Any) -> Tensor:
     """Since the start of the call; inf where there is no event."""
-    starts = layer.dt * torch.arange(signal.shape[0], dtype=time.dtype, device=time.device)
-    return torch.where(signal > 0, starts.reshape(-1, *(1,) * (time.dim() - 1)) + time, torch.inf)
+    return torch.where(signal > 0, begins(layer, times, time) + time, torch.inf)

@@ -94,13 +94,9 @@ class Step:
         y = self.pieces.start(m, known)
         if self.locating is None:
             end = self.flow(m, known, y)
-            return self._done(m, known, y, (end, signals_of(self.pieces.guards(m, known, end)), {}, None))
-        return self._done(m, known, y, located(self, m, known, y))
-
-    def _done(self, m: Moment, known: Row, y: Tensor, flowed: tuple[Tensor, Row, Row, Tensor | None]) -> Done:
-        end, signals, inside, acted = flowed
-        times = {e: inside[e] if e in inside else _at_end(m, signals[f"e.{e}"]) for e in self.pieces.hybrid.events}
-        return Done(self.pieces.finish(m, known, end, signals, inside), y, end, times, acted)
+            return Done(self.close(m, known, end), y, end)
+        end, signals, times, acted = located(self, m, known, y)
+        return Done(self.pieces.finish(m, known, end, signals, times), y, end, times, acted)
 
     def flow(self, m: Moment, known: Row, y: Tensor) -> Tensor:
         """y at the end of the step, without events inside."""
@@ -117,11 +113,7 @@ class Step:
 
     def outputs(self, done: Done) -> list[Tensor]:
         """What is collected of a step."""
-        return [*done.after.outputs, *(done.times[e] for e in self.pieces.hybrid.events if self.timed)]
-
-
-def _at_end(m: Moment, signal: Tensor) -> Tensor:
-    return torch.where(signal.detach() > 0, m.step_length, torch.inf)
+        return [*done.after.outputs, *(done.times.values() if self.timed else ())]
 
 
 def lengths_of(m: Moment) -> Any:

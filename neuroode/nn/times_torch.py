@@ -64,10 +64,12 @@ def coefficients_at(layer: Any, durations: Tensor) -> list[Tensor]:
     return [c if c.dim() < durations.dim() else c.expand(len(durations), *c.shape[1:]) for c in rows]
 
 
-def begins(layer: Any, given: Given) -> Tensor:
-    """When each step begins since the start of the call, broadcast against (T, B, *size*)."""
-    like = given.inputs[0]
-    if given.durations is not None:
-        return (given.durations.cumsum(0) - given.durations).to(like.dtype)
-    steps = torch.arange(like.shape[0], dtype=torch.float64, device=like.device) * layer.dt
-    return steps.to(like.dtype).reshape(-1, *([1] * (like.dim() - 1)))
+def begins(layer: Any, times: Any, like: Tensor) -> Tensor:
+    """When each step begins since the start of the call, broadcast against `like`, (T, B, *size*)."""
+    steps, lanes = like.shape[0], [1] * (like.dim() - 2)
+    if times is None:
+        starts = torch.arange(steps, dtype=torch.float64, device=like.device) * layer.dt
+    else:
+        ends = torch.as_tensor(times, dtype=torch.float64, device=like.device)
+        starts = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
+    return starts.reshape(steps, -1, *lanes).to(like.dtype)

@@ -219,10 +219,11 @@ def test_single_precision() -> None:
     np.testing.assert_allclose(first.detach().numpy(), period(1.5) * np.array([1, 2]), rtol=1e-4)
 
 
-def test_without_a_time_inside_the_step_events_have_its_end() -> None:
-    layer = LIF.replace(within_step="saturate").torch(1, 2.0, solver="torchdiffeq", **DOUBLE)
-    times, _ = layer.spike_times(torch.full((24, 1, 1), 1.5, **DOUBLE))
-    assert times.flatten()[times.flatten().isfinite()].tolist() == [22.0, 44.0]
+def test_spike_times_and_surrogates_of_formulas_have_the_same_name_and_meaning() -> None:
+    x = torch.full((6, 1, 1), 1.5, **DOUBLE)
+    formula, _ = LIF.torch(1, 5.0, gradient="event", **DOUBLE).spike_times(x, times=[4.0, 9.0, 11.0, 30.0, 31.0, 45.0])
+    found, _ = solved(LIF, dt=5.0, gradient="event").spike_times(x, times=[4.0, 9.0, 11.0, 30.0, 31.0, 45.0])
+    torch.testing.assert_close(found, formula, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_without_a_time_inside_the_step_events_have_its_end() -> None:
     [
         (LIF.replace(within_step="saturate"), {"gradient": "event"}, "within_step: locate"),
         (LIF.replace(within_step="saturate"), {"solver_options": {"samples": 3}}, "belongs to within_step: locate"),
-        (LIF, {"gradient": "magic"}, "choose surrogate or event"),
+        (LIF, {"gradient": "magic"}, "write surrogate or event"),
         (LIF, {"solver_options": {"samples": 0}}, "at least 1"),
         (LIF.replace(reset="v *= 1"), {"solver_options": {"max_events": 3}}, "more than 3 events"),
         (LIF.replace(spike="v > v_th and I > 0"), {}, "combines comparisons"),
