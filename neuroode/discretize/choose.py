@@ -148,7 +148,8 @@ def _structured(report: Report, blocks: tuple[Block, ...], method: str) -> list[
     for states in together:
         verdict = strang.applies(report, states, approximate=method == "strang")
         if verdict.applies:
-            updates.append(strang.derive(report, states, dt, "", approximate=method == "strang"))
+            why = "" if method == "strang" else "no exact step of all of it"
+            updates.append(strang.derive(report, states, dt, why, approximate=method == "strang"))
         elif method == "strang":
             raise Unsupported(
                 f"method 'strang' does not apply to {', '.join(states)}: {verdict.reason}",
