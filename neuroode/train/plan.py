@@ -106,9 +106,18 @@ def prepare(plan: Plan) -> tuple[Any, Settings]:
     neuron = load(plan.neuron, compat=plan.compat)
     check(neuron.spec)
     settings = override(recommended(plan.task, neuron.spec.name, plan.changes.get("net")), plan.changes)
-    if settings.net == "conv" and plan.backend != "torch":
-        raise Unsupported(f"the convolutional network is not there for {plan.backend}", hint="--net dense, or torch")
+    _check_fit(plan, settings)
     return neuron, settings
+
+
+def _check_fit(plan: Plan, settings: Settings) -> None:
+    """Raise where a setting would have no effect."""
+    if plan.backend != "torch" and settings.net == "conv":
+        raise Unsupported(f"the convolutional network is not there for {plan.backend}", hint="--net dense, or torch")
+    if plan.backend != "torch" and settings.neuron_lr != 1:
+        raise Unsupported(f"neuron_lr is not there for {plan.backend}", hint="leave out --neuron-lr, or take torch")
+    if settings.net != "conv" and plan.changes.get("steps") is not None:
+        raise RunError("steps are those of an image that is shown whole", hint="--net conv, or leave out --steps")
 
 
 def load_task(plan: Plan, settings: Settings, seed: int) -> Task:

@@ -84,9 +84,9 @@ def results(seeds: int = SEEDS, arms: Sequence[str] = tuple(ARMS), **changes: An
 
 
 def table(found: dict[str, list[Run]]) -> str:
-    head = ("arm", "test accuracy (%)", "seeds", "runs with a loss that is not finite", "updates left out")
-    head += ("firing (%)", "largest slope of f on [-2, 1]", "s of training")
-    return markdown(head, [_row(arm, runs) for arm, runs in found.items()])
+    head = ["arm", "test accuracy (%)", "seeds", "runs with a loss that is not finite", "updates left out"]
+    head += ["firing (%)", "largest slope of f on [-2, 1]", "s of training"]
+    return markdown(tuple(head), [_row(arm, runs) for arm, runs in found.items()])
 
 
 def _row(arm: str, runs: list[Run]) -> tuple[str, ...]:
@@ -128,7 +128,8 @@ def picture(found: dict[str, list[Run]], target: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.4), dpi=130, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    above, below = parts
     colours = dict(zip(ARMS, ("#777777", "#e69f00", "#cc79a7", "#0072b2", "#d55e00", "#009e73"), strict=True))
     trained = [a for a in found if a not in ("LIF", "QIF") and any(r.score is not None for r in found[a])]
     for power, axes in enumerate(above.subplots(1, 4)):

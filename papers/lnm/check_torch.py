@@ -23,6 +23,10 @@ def _of_degree(degree: int) -> Neuron:
     return load("lnm").with_axes({"power": degree + 1})
 
 
+def _layer(neuron: Neuron, size: int, **options: Any) -> Any:
+    return neuron.torch(size, **options)
+
+
 def _inputs(*shape: int, seed: int = 0) -> torch.Tensor:
     return 0.8 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=F64) + 0.3
 
@@ -40,7 +44,7 @@ def degree_one() -> Mapping[str, float]:
     found: dict[str, float] = {}
     for dtype in (torch.float32, F64):
         tau = torch.tensor(1.7, dtype=dtype)
-        ours, lif = (n.torch(16, dtype=dtype, schedule="sequential") for n in (_of_degree(1), _leaky()))
+        ours, lif = (_layer(n, 16, dtype=dtype, schedule="sequential") for n in (_of_degree(1), _leaky()))
         beta = torch.exp(-1 / lif.set(tau=tau).values["tau"].detach())
         ours.set(theta=torch.stack([torch.zeros_like(beta), beta]))
         x = [_inputs(256, 4, 16).to(dtype).requires_grad_() for _ in range(2)]
@@ -94,7 +98,7 @@ def _gradients(degree: int, theta: np.ndarray, size: float, reset: bool) -> tupl
     x, g = size * _inputs(30, 1, 50, seed=degree) - 0.05, _inputs(30, 1, 50, seed=9)
     u, s = theirs.run(theta, x.numpy(), reset)
     neuron = _of_degree(degree) if reset else _of_degree(degree).remove("reset")
-    layer = neuron.torch(50, dtype=F64, schedule="sequential").set(theta=torch.tensor(theta))
+    layer = _layer(neuron, 50, dtype=F64, schedule="sequential").set(theta=torch.tensor(theta))
     (layer(x)[0] * g).sum().backward()
     return layer.parameters_of_neuron.raw_theta.grad.numpy(), theirs.reverse_scan(theta, u, s, g.numpy(), reset)
 

@@ -22,7 +22,7 @@ def _neuron(**changes: Any) -> Neuron:
     lanes = {name: Parameter(0.0, per="neuron") for name in ("B", "C", "v_0")}
     lanes["A"] = Parameter(1.0, per="neuron", domain="positive")
     given = {"equations": "dv/dt = A*v^2 + B*v + C + I", "states": {"v": "v_0"}, "dt": 1, **changes}
-    return Neuron("riccati", parameters=lanes | changes.pop("parameters", {}), **given)
+    return Neuron("riccati", parameters=lanes, **given)
 
 
 @cache
@@ -43,13 +43,20 @@ def _flow(A: float, B: float, C: float, v: float, h: float, level: float | None 
     return solve_ivp(lambda _, y: A * y**2 + B * y + C, (0, h), [v], "DOP853", events=events, rtol=1e-11, atol=1e-13)
 
 
+def _reached(A: float, B: float, C: float, v: float) -> Array:
+    """When the level is first reached within 25, by event location; empty if it is not."""
+    found: Array = _flow(A, B, C, v, 25.0, LEVEL).t_events[0]
+    return found
+
+
 def exact_step() -> Mapping[str, float]:
     """One step of 300 random flows; the time is part of A, B and C."""
     A, B, C, v, h = _draws()
     values = {"A": A * h, "B": B * h, "C": C * h, "v_0": v}
     ours = _neuron(outputs="v").simulate(np.zeros((1, 1, DRAWS)), size=DRAWS, parameters=values)["v"][0, 0]
-    wanted = np.array([_flow(*row).y[0, -1] for row in _draws().T])
-    formula = [m[0] / m[1] for m in (theirs.matrix(*row[:3], row[4]) @ [row[3], 1] for row in _draws().T)]
+    wanted = np.array([_flow(*row).y[0, -1] for row in zip(A, B, C, v, h, strict=True)])
+    ends = [theirs.matrix(a, b, c, t) @ [start, 1] for a, b, c, start, t in _draws().T]
+    formula = [top / bottom for top, bottom in ends]
     return {
         "our step off solve_ivp": float((np.abs(ours - wanted) / (1 + np.abs(wanted))).max()),
         "the formula off our step": float((np.abs(ours - formula) / (1 + np.abs(ours))).max()),
@@ -62,8 +69,9 @@ def threshold_times() -> Mapping[str, float]:
     A, B, C, v, _ = _draws()
     at = np.array([theirs.time_to(LEVEL, *row) for row in zip(A, B, C, v, strict=True)])
     soon = at < 20
-    found = [_flow(*row[:4], 25.0, LEVEL).t_events[0] for row in _draws().T[soon]]
-    never = [len(_flow(*row[:4], 25.0, LEVEL).t_events[0]) for row in _draws().T[np.isinf(at)]]
+    found = [_reached(*row) for row in zip(A[soon], B[soon], C[soon], v[soon], strict=True)]
+    silent = np.isinf(at)
+    never = [len(_reached(*row)) for row in zip(A[silent], B[silent], C[silent], v[silent], strict=True)]
     wrong = sum(_wrong(by, by > 1, soon, at) for by in (1 - 1e-9, 1 + 1e-9))
     return {
         "off event location": float(max(abs(f[0] - t) / t for f, t in zip(found, at[soon], strict=True))),

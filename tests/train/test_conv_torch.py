@@ -161,6 +161,10 @@ def test_recipes() -> None:
         override(recommended("digits", "lnm"), {"recurrent": True})
     with pytest.raises(Unsupported, match="not there for jax"):
         prepare(Plan(task="digits", neuron="lnm", backend="jax"))
+    with pytest.raises(Unsupported, match="neuron_lr is not there for jax"):
+        prepare(Plan(task="digits", neuron="lif", backend="jax", changes={"neuron_lr": 0.1}))
+    with pytest.raises(RunError, match="steps are those of an image"):
+        prepare(Plan(task="digits", neuron="lif", changes={"steps": 8}))
 
 
 def test_the_command_and_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
