@@ -86,10 +86,10 @@ class _Step:
         moved = self.pieces.flow(self.m, way.y, way.time, jnp.where(way.under_way, aim - way.time, 0))
         y = jnp.where(way.under_way, moved, way.y)
         which = (at.which & fires).astype(y.dtype)
+        none = way.none * (1 - jnp.where(way.under_way, self._shaped(y, which), 0))
         time, y = self._corrected(way, at, fires, y, aim, which)
         jumped = self.pieces.jump(self.m, y, self._bits("j", which))
         first = jnp.where((which > 0) & (way.none > 0.5), time, way.first)
-        none = way.none * (1 - jnp.where(way.under_way, self._shaped(y, which), 0))
         return _Way(jnp.where(fires, jumped, y), jnp.where(way.under_way, time, way.time), fires, none, first)
 
     def _next(self, way: _Way) -> Crossing:
@@ -97,7 +97,7 @@ class _Step:
         end = jnp.where(way.under_way, self.dt, -1.0)
 
         def move(y: Array, time: Array, length: Array) -> Array:
-            return self.pieces.flow(self.still, y, time, length, still=True)
+            return self.pieces.flow(self.still, y, time, length, tried=True)
 
         found = first_crossing(move, self._look, y, start, jax.lax.stop_gradient(end), self.options.samples)
         return jax.lax.stop_gradient(found)

@@ -41,10 +41,7 @@ class Frame:
         check_finite: bool, place: Place = WHOLE, solver: Any = None,
     ) -> None:  # fmt: skip
         self.neuron, self.size, self.dt, self.method, self.schedule = neuron, size, float(dt), method, schedule
-        self.solver, self.solved = (
-            solver,
-            solver and solver.step(neuron, float(dt)),
-        )  # what moves flows, if it is no formula
+        self.solver, self.solved = solver, solver and solver.step(neuron, float(dt))  # None: the step is a formula
         self.program: Program = self.solved.program if solver else neuron.program(dt, method=method, schedule=schedule)
         self.recurrent: Recurrent | None = recurrent_names(recurrent, self.program, size)
         refuse_parallel(schedule, self.recurrent)
@@ -247,12 +244,12 @@ class NeuronLayer(eqx.Module):
         batch: int | None = None, times: Any = None,
     ) -> dict[str, Array]:  # fmt: skip
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        return self._traced(read_inputs(self.frame, x, lengths, steps, batch, times), carry)
+        return self._traced(read_inputs(self.frame, x, lengths, steps, batch, times), carry)[0]
 
-    def _traced(self, given: Sequence, carry: JaxCarry | None) -> dict[str, Array]:
+    def _traced(self, given: Sequence, carry: JaxCarry | None) -> tuple[dict[str, Array], JaxCarry]:
         found = self._run(given, carry, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
-        return self.frame.border.join_by_name(named)
+        return self.frame.border.join_by_name(named), self._carry(found.carry, found.last)
 
     def iterations(
         self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
@@ -306,7 +303,7 @@ class NeuronLayer(eqx.Module):
             return list(eqx.error_if(outputs, bad, where))
         if not bad:
             return outputs
-        rows = {n: np.argwhere(~np.isfinite(np.asarray(v))) for n, v in self._traced(given, carry).items()}
+        rows = {n: np.argwhere(~np.isfinite(np.asarray(v))) for n, v in self._traced(given, carry)[0].items()}
         first = {n: b[0].tolist() for n, b in rows.items() if len(b)}
         if not first:
             raise RunError(f"a value of '{name}' is not finite")

@@ -108,15 +108,18 @@ class Pieces:
         more = self.named(y) | {"fraction": jnp.broadcast_to(time / m.dt, m.lanes)}
         return self.vector(self.evaluate(self.hybrid.field, m, more), "d")
 
-    def flow(self, m: Moment, y: Array, start: Any, length: Any, *, still: bool = False) -> Array:
-        """y after `length` of time from `start` on, both since the start of the step and of each lane its own."""
+    def flow(self, m: Moment, y: Array, start: Any, length: Any, *, tried: bool = False) -> Array:
+        """y after `length` of time from `start` on, both since the start of the step and of each lane its own.
+
+        `tried`: without a gradient, and nan where there is no such way.
+        """
         lanes = m.lanes
         batch, width = lanes[0], _count(lanes[1:])
         flat = partial(_flat, shape=(batch, width))
         coefficients, axes = _by_lane(m.coefficients, lanes, width)
         rows = tuple(flat(m.known[n], lanes) for n in self.slope_of_lane.rows)
         times = tuple(flat(jnp.asarray(x, y.dtype), lanes) for x in (start, length, m.dt))
-        move = self.solver.still if still else self.solver
+        move = self.solver.tried if tried else self.solver
 
         def lane(y: Array, coefficients: Any, rows: Any, times: Any) -> Array:
             args = coefficients, rows, *times

@@ -124,7 +124,7 @@ class SolverStep:
         def named(rows: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
             return tuple((n, any_value) for n, _ in rows)
 
-        trace = (*whole.trace, *((f"{n}.time", "") for n in self.inside))
+        trace = (*whole.trace, *((f"{n}.time", "") for n in self.hybrid.events if self.inside))
         return replace(
             whole, body=(), outputs=named(whole.outputs), next=named(whole.next), trace=named(trace),
             digest=f"{whole.digest} {'located' if self.inside else 'solved'}",
@@ -140,4 +140,5 @@ class SolverStep:
         found = events_jax.located(pieces, m, y, self.inside, self.choice)
         late = signals_of(pieces.guards(m, found.y))
         out, after, seen = pieces.finish(m, found.y, late | found.signals, done=self.inside)
-        return out, after, (*seen, *(found.times[f"{n}.time"] for n in self.inside))
+        times = (found.times.get(f"{n}.time", m.dt) for n in self.hybrid.events)
+        return out, after, (*seen, *times)

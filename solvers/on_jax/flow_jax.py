@@ -82,6 +82,10 @@ class Solver:
         """The same without a gradient."""
         return _solved(self, slope, y, args, length, diffrax.ForwardMode())
 
+    def tried(self, slope: Slope, y: Array, args: Any, length: Array) -> Array:
+        """The same without an error: nan where the way cannot be gone, such as beyond the end of a solution."""
+        return _solved(self, slope, y, args, length, diffrax.ForwardMode(), throw=False)
+
     def back(self, slope: Slope, y: Array, args: Any, length: Array, g: Array) -> tuple[Array, Array, Any]:
         """From y and its cotangent at s = 1: y, its cotangent, and that of args, at s = 0."""
         slots, tree = jax.tree.flatten(args)
@@ -104,14 +108,20 @@ def _of_states(now: Any) -> Array:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-def _solved(solver: Solver, slope: Slope, y: Any, args: Any, length: Array, adjoint: Any, norm: Any = None) -> Any:
+def _solved(
+    solver: Solver, slope: Slope, y: Any, args: Any, length: Array, adjoint: Any, *, norm: Any = None,
+    throw: bool = True,
+) -> Any:  # fmt: skip
     dtype = jax.tree.leaves(y)[0].dtype
     controller, first = _steps(solver, dtype, length, norm)
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(slope), _method(solver, dtype), jnp.zeros((), dtype), jnp.ones((), dtype), first, y, args,
         stepsize_controller=controller, adjoint=adjoint, max_steps=solver.max_steps,
+        throw=throw,
     )  # fmt: skip
-    return jax.tree.map(lambda x: x[0], found.ys)
+    done = jax.tree.map(lambda x: x[0], found.ys)
+    fine = found.result == diffrax.RESULTS.successful
+    return done if throw else jax.tree.map(lambda x: jnp.where(fine, x, jnp.nan), done)
 
 
 def _tolerances(solver: Solver, dtype: Any) -> tuple[float, float]:
