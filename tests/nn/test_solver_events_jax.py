@@ -141,12 +141,12 @@ def test_equals_the_step_that_is_located_in_closed_form() -> None:
     x = {"I": jnp.array([1.5, 2.2, 0.2, 1.8]).reshape(2, 2, 1), "z": jnp.array([0.0, 0.0, 1.3, 0.4]).reshape(2, 2, 1)}
     mine, wanted = solved.trace(x), exact.trace(x)
     for name in ("s", "v", "s.time"):
-        np.testing.assert_allclose(mine[name], wanted[name], rtol=1e-8, err_msg=name)
+        np.testing.assert_allclose(mine[name], wanted[name], rtol=1e-7, err_msg=name)
     assert float(mine["s.time"][1, 0, 0]) == 0
     carry = [layer.init_carry(2) for layer in (solved, exact)]
     for a, b in zip(*(jax.tree.leaves(_with_slopes(m, x, c)) for m, c in zip((solved, exact), carry, strict=True)),
                     strict=True):  # fmt: skip
-        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.slow
