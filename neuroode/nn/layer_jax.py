@@ -20,7 +20,7 @@ from neuroode.nn.carry import LAST, check_carry
 from neuroode.nn.carry_jax import JaxCarry
 from neuroode.nn.inputs_jax import Sequence, read_inputs
 from neuroode.nn.operators_jax import Operators
-from neuroode.nn.options import changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
+from neuroode.nn.options import OF_SOLVERS, changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_jax import Parameters, widest
 from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
@@ -354,7 +354,7 @@ def _solver(name: str, later: dict[str, Any], dt: float, **layer: Any) -> tuple[
     except ModuleNotFoundError as error:
         raise Unsupported(f"{error.name} is not installed", hint="pip install 'neuroode[jax]'") from error
     own = {n: later.get(n) for n in ("adjoint", "solver_options", "gradient")}
-    return chosen({"solver": name, **own}, layer, dt), {n: v for n, v in later.items() if n not in own}
+    return chosen({"solver": name, **own}, layer, dt), {n: v for n, v in later.items() if n not in OF_SOLVERS}
 
 
 def _stack(rows: list[Any]) -> Array:

@@ -111,9 +111,6 @@ class SolverStep:
         self.hybrid: Hybrid = hybrid(report)
         self.choice, self.dt = choice, dt
         self.inside = located_events(self.hybrid, report.system)
-        if not self.inside and not choice.shaped:
-            what = 'gradient="event" is that of times inside a step, and this neuron takes events at its end'
-            raise Unsupported(what, hint="declare within_step: locate")
 
     @property
     def program(self) -> Program:
