@@ -73,22 +73,27 @@ def diagram(flow: HeldFlow, curve: Reduced | None) -> Diagram | None:
                        f"zeros along {curve.name} from {low:.4g} to {high:.4g}")  # fmt: skip
     made = continued(flow)
     found = sorted(_continued(flow, made), key=lambda b: b.input)
-    return Diagram(flow.input, _distinct(found), made.branches, "continuation from the fixed points")
+    less = f", {made.left_out} of them left out" if made.left_out else ""
+    return Diagram(flow.input, _distinct(found), made.branches, f"continuation from the fixed points{less}")
 
 
 def _along(flow: HeldFlow, curve: Reduced, along: Along) -> Iterator[Bifurcation]:
     folds, hopfs = formulas(flow, curve)
-    for b in along.folds():
+    for b in filter(_is_finite, along.folds()):
         yield _bifurcation(flow, "saddle-node", b, folds)
-    for b in along.hopfs():
+    for b in filter(_is_finite, along.hopfs()):
         yield _bifurcation(flow, "Hopf", b, hopfs)
 
 
 def _continued(flow: HeldFlow, made: Continued) -> Iterator[Bifurcation]:
-    for b in made.folds:
+    for b in filter(_is_finite, made.folds):
         yield _bifurcation(flow, "saddle-node", b, {})
-    for b in made.hopfs:
+    for b in filter(_is_finite, made.hopfs):
         yield _bifurcation(flow, "Hopf", b, {})
+
+
+def _is_finite(b: Branch) -> bool:
+    return bool(np.isfinite(b.I).all() and np.isfinite(b.x).all() and np.isfinite(b.eigenvalues).all())
 
 
 def _distinct(rows: list[Bifurcation]) -> tuple[Bifurcation, ...]:
@@ -127,7 +132,7 @@ def _at(I: sp.Expr, curve: Reduced, points: list[sp.Expr]) -> dict[str, float]:
     found: dict[str, float] = {}
     for v in points:
         e = I.xreplace({curve.v: v})
-        number = poly.number(e, dict(curve.flow.values))
+        number = poly.number(e, curve.flow.values)
         if number is not None:
             text = plain(tidy(sp.expand(e)) if poly.is_small(e) else e)
             found[text.replace("[t]", "")] = number

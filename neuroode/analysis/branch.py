@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq
 
-from neuroode.analysis.curve import Reduced, function, zeros
+from neuroode.analysis.curve import Reduced, bracketed, function, zeros
 from neuroode.analysis.fixed_points import by_newton, eigenvalues
 from neuroode.analysis.held import HeldFlow
 from neuroode.analysis.polynomials import slope
 
 Array = np.ndarray
-STEPS = 1500  # of a continuation in one direction
+STEPS = 600  # of a continuation in one direction
+BRANCHES = 4
 LEAST, MOST = 1e-6, 0.02  # lengths of a step, of the box
 LEAVES = 3.0  # spans of the box
 TINY = 1e-6  # imaginary part of an eigenvalue that turns, beside the largest one
@@ -41,8 +41,8 @@ class Branch:
 def balance(values: Array) -> Array:
     """Product of the sums of two eigenvalues (..., n), in units of the largest: 0 where a pair is +-i w, or +-a."""
     n = values.shape[-1]
-    scale = np.abs(values).max(axis=-1, keepdims=True)
     with np.errstate(all="ignore"):
+        scale = np.abs(values).max(axis=-1, keepdims=True)
         one = values / np.where(scale > 0, scale, 1.0)
     i, j = np.triu_indices(n, 1)
     return np.prod(one[..., i] + one[..., j], axis=-1).real
@@ -96,20 +96,26 @@ class Continued:
     branches: tuple[Branch, ...]
     folds: tuple[Branch, ...]
     hopfs: tuple[Branch, ...]
+    left_out: int = 0
 
 
 def continued(flow: HeldFlow) -> Continued:
-    """Every branch through the fixed points at the held input, in both directions."""
-    trace = _Trace(flow)
+    """Branches through the fixed points at the held input, in both directions; at most 4, `left_out` counts points on
+    others."""
+    trace, left_out = _Trace(flow), 0
     branches: list[Branch] = []
     for x in by_newton(flow, flow.at):
         y = trace.scaled(x, flow.at)
-        if not any(trace.passes(b, y) for b in branches):
+        if any(trace.passes(b, y) for b in branches):
+            continue
+        if len(branches) < BRANCHES:
             branches.append(trace.both_ways(y))
+        else:
+            left_out += 1
     folds = [e for b in branches for e in trace.events(b, trace.fold)]
     hopfs = [e for b in branches for e in trace.events(b, trace.hopf)]
     hopfs = [b for b in hopfs if turning(b.eigenvalues[0]) is not None]
-    return Continued(flow, tuple(branches), tuple(folds), tuple(hopfs))
+    return Continued(flow, tuple(branches), tuple(folds), tuple(hopfs), left_out)
 
 
 class _Trace:
@@ -196,5 +202,6 @@ class _Trace:
                 found = self.corrected(guess)
                 return guess if found is None else found
 
-            s = brentq(lambda s, at=at: test(at(s)), 0.0, 1.0, xtol=1e-14)
-            yield self.branch(at(s)[None])
+            s = bracketed(lambda s, at=at: test(at(s)), 0.0, 1.0)  # type: ignore[misc]
+            if s is not None:
+                yield self.branch(at(s)[None])

@@ -15,12 +15,14 @@ import numpy as np
 import sympy as sp
 from scipy.optimize import brentq
 
+from neuroode._errors import Unsupported
 from neuroode.analysis import polynomials as poly
 from neuroode.analysis.held import MAX_OPERATIONS, HeldFlow, function
 
 Array = np.ndarray
 MAX_STATES = 8  # of a flow that is reduced
 DENSE, TAIL = 4001, 800  # points in the box and on either side of it
+MOST_ZEROS = 200
 FAR = 1000.0  # spans beyond the box
 ANGLES = (sp.sin, sp.cos, sp.tan)
 
@@ -145,16 +147,31 @@ def _next(
 
 
 def zeros(f: Callable[[Array], Array], grid: Array) -> list[float]:
-    """Where a function of one number changes sign between neighbours of a grid, jumps and poles left out."""
+    """Where a function of one number changes sign between neighbours of a grid, jumps and poles left out.
+
+    Raises:
+        Unsupported: more than 200 sign changes: it oscillates faster than the grid can follow.
+    """
     values = f(grid)
     flat = np.abs(values) + np.abs(np.concatenate([values[1:], [np.nan]])) == 0  # too small for a number: no zero
     flat[1:] |= flat[:-1]
     found = [float(x) for x in grid[(values == 0) & ~flat]]
     scale = float(np.median(np.abs(values[np.isfinite(values)]))) if np.isfinite(values).any() else 0.0
     fine = np.isfinite(values[:-1]) & np.isfinite(values[1:]) & (np.sign(values[:-1]) * np.sign(values[1:]) < 0)
+    if fine.sum() + len(found) > MOST_ZEROS:
+        raise Unsupported(f"more than {MOST_ZEROS} sign changes along one coordinate")
     for k in np.flatnonzero(fine):
-        with np.errstate(all="ignore"):
-            root = float(brentq(lambda x: float(f(np.array([x]))[0]), grid[k], grid[k + 1], xtol=1e-14, rtol=1e-14))
-        if abs(f(np.array([root]))[0]) <= max(1e-6 * np.abs(values[k : k + 2]).max(), 1e-12 * scale):
+        root = bracketed(lambda x: float(f(np.array([x]))[0]), grid[k], grid[k + 1])
+        if root is not None and abs(f(np.array([root]))[0]) <= max(
+            1e-6 * np.abs(values[k : k + 2]).max(), 1e-12 * scale
+        ):
             found.append(root)
     return sorted(found)
+
+
+def bracketed(f: Callable[[float], float], a: float, b: float) -> float | None:
+    """The root between two numbers; None where f, taken one by one, does not change sign there."""
+    if not f(a) * f(b) <= 0:
+        return None
+    with np.errstate(all="ignore"):
+        return float(brentq(f, a, b, xtol=1e-14, rtol=1e-14, disp=False))

@@ -14,6 +14,8 @@ from neuroode.analysis.held import HeldFlow, held_flow
 from neuroode.analysis.nullclines import Nullcline, nullclines
 from neuroode.system.types import OdeSystem
 
+MOST_SHOWN = 20  # bifurcations in a text
+
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
@@ -70,9 +72,18 @@ class Dynamics:
         return () if self._found[0] is None else nullclines(self.flow)
 
     @cached_property
+    def _swept(self) -> tuple[Diagram | None, str]:
+        if self._found[0] is None:
+            return None, ""
+        try:
+            return diagram(self.flow, self.curve), ""
+        except Unsupported as error:
+            return None, error.what
+
+    @property
     def diagram(self) -> Diagram | None:
         """Fixed points over the swept input; None where there is none to sweep."""
-        return None if self._found[0] is None else diagram(self.flow, self.curve)
+        return self._swept[0]
 
     @property
     def bifurcations(self) -> tuple[Bifurcation, ...]:
@@ -90,10 +101,13 @@ class Dynamics:
 
     def _diagram(self) -> list[str]:
         if self.diagram is None:
-            return []
+            return [f"bifurcations not looked for: {self._swept[1]}"] if self._swept[1] else []
         unit = {i.name: f" ({i.unit})" if i.unit else "" for i in self.system.spec.inputs}[self.diagram.name]
         head = f"bifurcations as {self.diagram.name}{unit} moves, by {self.diagram.method}"
-        return [head, *(f"    {b}" for b in self.bifurcations)] if self.bifurcations else [f"{head}: none"]
+        rows = [f"    {b}" for b in self.bifurcations[:MOST_SHOWN]]
+        more = len(self.bifurcations) - len(rows)
+        rows += [f"    and {more} more, see --json"] if more else []
+        return [head, *rows] if rows else [f"{head}: none"]
 
     def _points_found(self) -> str:
         return "fixed points" if self.fixed_points else "no fixed point"

@@ -45,8 +45,8 @@ class FixedPoint:
     def __str__(self) -> str:
         where = ", ".join(f"{n} = {x:.8g}" for n, x in self.at.items())
         values = ", ".join(map(_shown, self.eigenvalues))
-        said = f": {self.formula}" if self.formula else ""
-        return f"{where}: {self.kind}, eigenvalue{'s' if len(self.eigenvalues) > 1 else ''} {values}{said}"
+        values = f", eigenvalue{'s' if len(self.eigenvalues) > 1 else ''} {values}" if values else ""
+        return f"{where}: {self.kind}{values}" + (f": {self.formula}" if self.formula else "")
 
     def to_json(self) -> dict[str, object]:
         values = [{"real": e.real, "imag": e.imag} for e in self.eigenvalues]
@@ -84,13 +84,15 @@ def fixed_points(flow: HeldFlow, curve: Reduced | None, I: float) -> tuple[tuple
     """All that were found at a held input, by the first coordinate; whether their number is proved or sampled.
 
     Raises:
-        Unsupported: they form a continuum.
+        Unsupported: they form a continuum, or are more than 64.
     """
     if curve is None:
         return tuple(_point(flow, x, I, "sampled") for x in by_newton(flow, I)), "sampled"
     exact = poly.real_roots(curve.equation.xreplace({flow.I: sp.Rational(repr(float(I)))}), curve.v)
     constant = all(d.is_number for d in curve.divisors)
     found = exact if exact is not None else scanned(curve, I)
+    if len(found) > MOST:
+        raise Unsupported(f"more than {MOST} fixed points along {curve.name}")
     evidence = "proved" if exact is not None and constant else "sampled"
     formulas = _formulas(curve, I)
     made = []
@@ -105,6 +107,8 @@ def fixed_points(flow: HeldFlow, curve: Reduced | None, I: float) -> tuple[tuple
 def _point(flow: HeldFlow, x: Array, I: float, evidence: str, formula: str = "") -> FixedPoint:
     values = eigenvalues(flow.J(x, I))
     at = {n: float(v) for n, v in zip(flow.names, x, strict=True)}
+    if not np.isfinite(values).all():
+        return FixedPoint(at, I, (), "not linear there (no finite slope)", evidence, formula)
     return FixedPoint(at, I, tuple(complex(e) for e in values), kind_of(values, rate(flow, I)), evidence, formula)
 
 
@@ -190,4 +194,4 @@ def _newton_step(flow: HeldFlow, x: Array, I: float) -> Array:
 def _speed(flow: HeldFlow, low: Array, high: Array, I: float) -> Array:
     """How fast each coordinate moves in the box."""
     values = np.abs(flow.f(low + (high - low) * _spread_points(len(flow.x)), I))
-    return np.nanmedian(np.where(np.isfinite(values), values, np.nan), axis=0) + 1e-300
+    return np.array([np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else 0.0 for v in values.T]) + 1e-300

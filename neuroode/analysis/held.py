@@ -131,7 +131,7 @@ def held_flow(
     still = [_still(system, system.flows[s], I, swept, inputs) for s in states]
     _refuse_large(name, still)
     names, x, rows = _real_coordinates(system, states, still)
-    kind = sp.Float if any(map(_grows, still)) else _exact
+    kind = _float if any(map(_grows, still)) else _exact
     known = {s: kind(values[n]) for n, s in system.symbols.items() if n in values}
     unknown = {s.name for e in rows for s in e.free_symbols} - {s.name for s in (*x, I, *known)}
     if unknown:
@@ -226,6 +226,11 @@ def _exact(value: complex) -> sp.Expr:
     return parts[0] + sp.I * parts[1]
 
 
+def _float(value: complex) -> sp.Expr:
+    value = complex(value)
+    return sp.Float(value.real) + (sp.I * sp.Float(value.imag) if value.imag else 0)
+
+
 def _starts(system: OdeSystem, known: Mapping[sp.Symbol, sp.Expr]) -> dict[str, tuple[float, ...]]:
     """Inits, values that resets assign, thresholds on single states."""
     found: dict[str, list[sp.Expr]] = {s.name: [s.init] for s in system.states}
@@ -239,13 +244,9 @@ def _starts(system: OdeSystem, known: Mapping[sp.Symbol, sp.Expr]) -> dict[str, 
                 if symbol is not None and margin.is_polynomial(symbol) and sp.diff(margin, symbol).is_number:
                     slope = sp.diff(margin, symbol)
                     found[name] += [] if slope == 0 else [-margin.subs(symbol, 0) / slope]
-    return {n: tuple(_finite(e.xreplace(known) for e in rows)) for n, rows in found.items()}
+    numbers = {n: [poly.number(e.xreplace(known)) for e in rows] for n, rows in found.items()}
+    return {n: tuple(x for x in rows if x is not None and np.isfinite(x)) for n, rows in numbers.items()}
 
 
 def _margins(c: Condition) -> list[sp.Expr]:
     return [m for item in c.items for m in _margins(item)] if isinstance(c, Combined) else [c.margin]
-
-
-def _finite(rows: object) -> list[float]:
-    found = [complex(e) for e in rows if e.is_number and e.is_finite]  # type: ignore[attr-defined]
-    return [v.real for v in found if v.imag == 0]

@@ -16,7 +16,7 @@ from scipy.integrate import quad
 
 from neuroode.analysis.curve import zeros
 from neuroode.analysis.held import HeldFlow
-from neuroode.analysis.polynomials import affine
+from neuroode.analysis.polynomials import affine, number
 from neuroode.expr import functions as fn
 from neuroode.system.types import Event, OdeSystem, Test
 
@@ -63,7 +63,7 @@ def cycle(system: OdeSystem, flow: HeldFlow) -> Cycle | None:
     if threshold is None or len(event.jumps) != 1 or event.late:
         return None
     reset = reset_of(event, threshold, known)
-    silent = 0.0 if event.silent is None else _number(event.silent.xreplace(known))
+    silent = 0.0 if event.silent is None else number(event.silent.xreplace(known))
     if reset is None or silent is None or reset >= threshold or (silent and name not in event.hold):
         return None
     step = _step(system, known) if silent else 0.0
@@ -81,12 +81,12 @@ def threshold_of(system: OdeSystem, event: Event, name: str, known: Mapping[sp.S
     parts = affine(margin.xreplace(dict(known)), seen)
     if parts is None or not parts[0].is_positive:
         return None
-    return _number(-parts[1] / parts[0])
+    return number(-parts[1] / parts[0])
 
 
 def reset_of(event: Event, threshold: float, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
     jump = event.jumps[0]
-    value = _number(jump.value.xreplace(dict(known)))
+    value = number(jump.value.xreplace(dict(known)))
     if value is None:
         return None
     after = {"=": value, "-=": threshold - value, "+=": threshold + value, "*=": threshold * value}[jump.op]
@@ -96,10 +96,3 @@ def reset_of(event: Event, threshold: float, known: Mapping[sp.Symbol, sp.Expr])
 def _step(system: OdeSystem, known: Mapping[sp.Symbol, sp.Expr]) -> float | None:
     symbol = system.symbols.get("dt")
     return None if symbol is None or symbol not in known else float(known[symbol])
-
-
-def _number(e: sp.Expr) -> float | None:
-    if not e.is_number:
-        return None
-    value = complex(e)
-    return value.real if value.imag == 0 and not np.isnan(value.real) else None

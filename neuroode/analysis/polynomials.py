@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from neuroode.analysis.inequality import tidy
 from neuroode.analysis.linearity import STEPS
+from neuroode.analysis.numbers import evaluate
 from neuroode.analysis.riccati import neat
 
 MAX_DEGREE = 4
@@ -85,8 +87,9 @@ def roots_of_affine_parts(rows: sp.Matrix, x: sp.Symbol) -> list[float]:
         for part in e.atoms(sp.Add):
             if part.free_symbols == {x} and degree(part, x) == 1:
                 root = -part.xreplace({x: sp.S.Zero}) / sp.diff(part, x)
-                if root.is_number and root.is_real and abs(root) < 1e12:
-                    found.add(float(root))
+                value = number(root)
+                if value is not None and abs(value) < 1e12:
+                    found.add(value)
     return sorted(found)
 
 
@@ -131,10 +134,15 @@ def real_roots(e: sp.Expr, x: sp.Symbol) -> list[float] | None:
     return sorted({float(r) for r in sp.Poly(rows, x).real_roots()})
 
 
-def number(e: sp.Expr, values: dict[sp.Symbol, sp.Expr]) -> float | None:
-    """A formula as a real number; None where it is none."""
-    found = e.xreplace(values)
-    if not found.is_number:
+def number(e: sp.Expr, values: Mapping[sp.Symbol, sp.Expr] | None = None) -> float | None:
+    """A formula as a real number, infinities too; None where it is none."""
+    known: dict[str, Any] = {s.name: complex(x) for s, x in (values or {}).items() if s in e.free_symbols}
+    if {s.name for s in e.free_symbols} - set(known) or e.has(sp.nan, sp.zoo):
         return None
-    value = complex(found.evalf(20))
+    if e in (sp.oo, -sp.oo):
+        return float(e)
+    try:
+        value = complex(evaluate(sp.Matrix([[e]]), known)[..., 0, 0])
+    except (TypeError, OverflowError, ZeroDivisionError):  # a number beyond the range of floats, or no number
+        return None
     return value.real if np.isfinite(value) and abs(value.imag) <= 1e-12 * (1 + abs(value.real)) else None

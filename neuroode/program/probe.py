@@ -77,4 +77,5 @@ def _slopes(rows: list[Array], shape: tuple[int, ...]) -> Array:
     if not rows:
         return np.zeros((shape[1], 0, shape[0] - 1))
     found = np.stack([np.broadcast_to(r, shape) for r in rows])
-    return np.moveaxis(found[:, 1:] - found[:, :1], (0, 1, 2), (1, 2, 0))
+    with np.errstate(invalid="ignore"):  # beyond the range of numbers: not finite, which is said where it is read
+        return np.moveaxis(found[:, 1:] - found[:, :1], (0, 1, 2), (1, 2, 0))

@@ -157,3 +157,27 @@ def test_nonlinear_models_of_the_zoo() -> None:
         for p in report.fixed_points:
             speed = report.dynamics.flow.f(np.array(list(p.at.values())), p.input)
             assert np.abs(speed).max() < 1e-6
+
+
+#: found by generation: each once gave a traceback, endless work, or a number that JSON does not know
+NASTY = {
+    "no slope at its root": "dv/dt = abs(sqrt(v)) - 0.48*v + I",
+    "a power of a parameter": "dv/dt = p^p*v - 1.2*v^3 + I",
+    "a huge power": "dv/dt = (1 + exp(1000000000*p))*v - v^3 + I",
+    "opaque numbers": "dv/dt = max(0.3, 0.1)*v - v^3 + where(p > 0, 1, 2) + I",
+    "steps": "dv/dt = floor(3*v) - v^3 + sign(v) + round(p*v) + I",
+    "many roots": "dv/dt = sin(1000*v)/p + I",
+    "out of range": "dv/dt = exp(100*softplus(300*p)) - v^3 + I",
+    "a pole": "dv/dt = p/(v - 1) - v + I",
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nasty_flows(name: str) -> None:
+    p = "parameters: {p: 1.7}\n" if "p" in NASTY[name].replace("exp", "").replace("soft", "") else ""
+    report = neuron(f"dt: 0.1\n{p}equations: {NASTY[name]}\nspike: v > 9\n").analyse(bifurcations=True)
+    data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert "fixed point" in str(report)
+    for each in data["dynamics"]["fixed points"]:
+        v = np.array([each["at"]["v"]])
+        assert abs(report.dynamics.flow.f(v, 0.0)[0]) <= 1e-6 * (1 + abs(v[0]))
