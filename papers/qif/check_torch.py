@@ -31,6 +31,25 @@ def gradient_at_zero() -> Mapping[str, float]:
 
 
 @torch.no_grad()
+def located() -> Mapping[str, float]:
+    """Spike times of the zoo's neuron with `within_step: locate`, steps of 0.5 from 64 currents, against the formula:
+    the first, and those after it, each a constant interval from the reset at 0 to the threshold at 1."""
+    current = np.linspace(0.1, 3, 64)
+    layer = load("qif").add(within_step="locate").torch(64, dt=0.5, dtype=torch.float64)
+    x = torch.tensor(current).expand(60, 1, 64).contiguous()
+    times = layer.spike_times(x)[0][:, 0].numpy()
+    wanted = np.array([theirs.time_to(1.0, 0.25, -0.125, i, 0.0) for i in current])
+    first = np.array([t[np.isfinite(t)][0] for t in times.T])
+    slow = wanted > 0.5  # at most one spike a step, so that every one is told
+    gaps = [np.abs(np.diff(t[np.isfinite(t)]) - w).max() for t, w in zip(times.T[slow], wanted[slow], strict=True)]
+    return {
+        "first spike off": float(np.abs(first - wanted).max()),
+        "intervals off": float(np.max(gaps)),
+        "spikes": int(np.isfinite(times[:, slow]).sum()),
+    }
+
+
+@torch.no_grad()
 def _differences(layer: torch.nn.Module, x: torch.Tensor, h: float = 1e-5) -> torch.Tensor:
     rows = torch.zeros_like(x)
     for at in range(len(x)):
