@@ -95,6 +95,7 @@ class _Back:
     ) -> None:  # fmt: skip
         walk = _Walk(self.step, call, kept, g_outputs, into)
         walk.y = torch.stack([ends[1][i] for i in self.step.pieces.flow_slots])
+        walk.compare(walk.y)
         for t in range(call.steps - 1, -1, -1):
             walk.back(t)
         walk.compare(torch.stack([ends[0][i] for i in self.step.pieces.flow_slots]))
@@ -119,13 +120,13 @@ class _Walk:
 
     def compare(self, true: Tensor, lanes: Tensor | None = None) -> None:
         """Measure how far y is from what it was."""
+        self.size = max(self.size, float(true.abs().amax()))
         y = self.y.flatten(1)
         off = (y if lanes is None else y[:, lanes]) - true.flatten(1)
         self.off = max(self.off, float(off.abs().nan_to_num(torch.inf).amax()) if off.numel() else 0.0)
 
     def back(self, t: int) -> None:
         """Over step t; the lanes in which something jumped go through autograd, and with them the whole step."""
-        self.size = max(self.size, float(self.y.abs().nan_to_num(0.0).amax()))
         at, states = self.kept.states.get(t, (None, None))
         if at is None or not len(at):
             self._smooth(t)

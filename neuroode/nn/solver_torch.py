@@ -31,6 +31,7 @@ from neuroode.solvers.on_torch import flow_torch
 from neuroode.system.types import OdeSystem
 
 Tensor = torch.Tensor
+RESTART = 64  # steps: of a leak of 20 steps, errors grow 25 times in between
 ADJOINTS = ("none", "checkpointed", "backsolve")
 
 
@@ -41,12 +42,17 @@ class SolverLayer(NeuronLayer):
         solver: "torchdiffeq".
         adjoint: how gradients are found. none: autograd through every step of the solver, memory grows with all of
             them. checkpointed: states are stored every `segment` steps (default sqrt(T)), the steps between are
-            computed again.
+            computed again. backsolve: states are integrated back in time together with their cotangents
+            (`nn.backsolve_torch`, which says what is stored); from states stored every `restart` steps (default 64;
+            None: never), because running back multiplies errors where the flow contracts. A gradient whose states did
+            not come back to where they were (`layer.gap`, relative) is an error.
         gradient: surrogate (default): a signal has the slope of its event's surrogate. event: none, what is exact is
             left, that through the times of events inside the step (`within_step: locate`).
         solver_options: method (default dopri5); rtol, atol, first_step, min_step, max_step, max_num_steps of adaptive
             methods (default rtol 1e-7, atol 1e-9 in float64, 1e-5 and 1e-7 in float32; the error is that of the worst
-            lane, in each step of the layer); step_size of fixed ones (rk4, ...; default one step a dt); segment.
+            lane, in each step of the layer); step_size of fixed ones (rk4, ...; default one step a dt). segment,
+            restart: of the adjoints. samples (default 8), max_events (100): of events inside the step, the parts of a
+            step between which margins are looked at, and the most events of a lane in one.
         others: as for `NeuronLayer`.
 
     Raises:
@@ -89,7 +95,7 @@ class SolverLayer(NeuronLayer):
             return adjoints_torch.plain(step, call, start)
         if self.adjoint == "checkpointed":
             return adjoints_torch.checkpointed(step, call, start, self.counts.get("segment"))
-        return backsolve_torch.backsolve(step, call, start, self.counts.get("restart"), self._report)
+        return backsolve_torch.backsolve(step, call, start, self.counts.get("restart", RESTART), self._report)
 
     def _report(self, gap: float) -> None:
         self.gap = gap
@@ -158,13 +164,15 @@ def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
         raise Unsupported(f"schedule={options['schedule']!r}: a solver runs step by step", hint="leave schedule= out")
 
 
-def _counts(adjoint: str, own: dict[str, Any]) -> dict[str, int]:
+def _counts(adjoint: str, own: dict[str, Any]) -> dict[str, Any]:
     """Options that are whole numbers and ours, taken out of those of the solver."""
     wanted = {"segment": "checkpointed", "restart": "backsolve"}
     found = {n: own.pop(n) for n in (*wanted, "samples", "max_events") if n in own}
     for name, value in found.items():
         if adjoint != wanted.get(name, adjoint):
             raise RunError(f"solver_options: '{name}' belongs to adjoint='{wanted[name]}'")
+        if name == "restart" and value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"solver_options: {name} is {value!r}, expected a whole number of at least 1")
     return found

@@ -203,8 +203,9 @@ def test_backsolve_on_a_leak_loses_the_state_and_says_so() -> None:
     leak = no.Neuron("leak", dt=1.0, parameters={"tau": no.Parameter(1.0, domain="positive", trainable=True)},
                      equations="dv/dt = -v/tau + I", outputs={"v": "v"})  # fmt: skip
     x = {"I": torch.randn(40, 1, 1, generator=torch.Generator().manual_seed(0), **DOUBLE)}
-    layers = {n: leak.torch(1, solver="torchdiffeq", adjoint="backsolve", solver_options=o, **DOUBLE)
-              for n, o in {"lost": {"rtol": 1e-5, "atol": 1e-7}, "kept": {"restart": 4}}.items()}  # fmt: skip
+    given = {"lost": {"rtol": 1e-5, "atol": 1e-7, "restart": None}, "kept": {"restart": 4}}
+    make = {"solver": "torchdiffeq", "adjoint": "backsolve", **DOUBLE}
+    layers = {n: leak.torch(1, solver_options=options, **make) for n, options in given.items()}
     with pytest.raises(RunError, match=r"lost the states on the way back"):
         gradients(layers["lost"], x)
     exact = leak.torch(1, **DOUBLE)
@@ -261,6 +262,7 @@ def test_another_step_is_another_discretization() -> None:
         ({"solver_options": {"rtol": -1}}, "rtol is -1"),
         ({"solver_options": {"method": "rk4", "rtol": 1e-3}}, "step_size"),
         ({"solver_options": {"segment": 3}}, "belongs to adjoint='checkpointed'"),
+        ({"solver_options": {"restart": 0}, "adjoint": "backsolve"}, "restart is 0"),
     ],
 )
 def test_what_does_not_apply_is_refused(options: dict, said: str) -> None:
