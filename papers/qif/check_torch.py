@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def located() -> Mapping[str, float]:
     """Spike times of the zoo's neuron with `within_step: locate`, steps of 0.5 from 64 currents, against the formula:
     the first, and those after it, each a constant interval from the reset at 0 to the threshold at 1."""
     current = np.linspace(0.1, 3, 64)
-    layer = load("qif").add(within_step="locate").torch(64, dt=0.5, dtype=torch.float64)
+    layer: Any = load("qif").add(within_step="locate").torch(64, dt=0.5, dtype=torch.float64)
     x = torch.tensor(current).expand(60, 1, 64).contiguous()
     times = layer.spike_times(x)[0][:, 0].numpy()
     wanted = np.array([theirs.time_to(1.0, 0.25, -0.125, i, 0.0) for i in current])
