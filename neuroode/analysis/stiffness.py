@@ -73,7 +73,8 @@ def stiffness_facts(system: OdeSystem, states: tuple[str, ...]) -> list[Fact]:
     if found is None:
         return []
     detail = "of the Jacobian at the inits, parameters as declared, inputs 0"
-    return [Fact(f"{'stiff' if found.is_stiff else 'not stiff'}: {found}", ", ".join(states), "sampled", detail)]
+    claim = "rates" if found.step is None else "stiff" if found.is_stiff else "not stiff"
+    return [Fact(f"{claim}: {found}", ", ".join(states), "sampled", detail)]
 
 
 def _at_the_start(system: OdeSystem, M: sp.Matrix) -> sp.Matrix:

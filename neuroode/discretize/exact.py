@@ -43,7 +43,8 @@ class Linear:
 
 def applies(report: Report, block: Block) -> Verdict:
     if block.A is None or block.drive is None:
-        facts = "; ".join(f"{f.subject} is {f.claim}, {f.detail}" for f in report.facts if f.subject in block.states)
+        known = [f for f in report.facts if f.subject in block.states and f.evidence == "proved"]
+        facts = "; ".join(f"{f.subject} is {f.claim}, {f.detail}" for f in known)
         return Verdict(False, f"not linear: {facts}")
     if powers(report.system, block.drive) is None:
         ramps = ", ".join(s.name for s in report.system.ramps if block.drive.has(s))

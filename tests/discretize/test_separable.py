@@ -26,6 +26,7 @@ FLOWS: dict[str, tuple[str, Callable[[float, Array], Array], float, str]] = {
     "Bernoulli": ("I*v - 2*v^4", lambda i, v: i * v - 2 * v**4, 0.4, "Bernoulli"),
     "shifted": ("-(v - 2)^3 + I*(v - 2)", lambda i, v: -((v - 2) ** 3) + i * (v - 2), 0.4, "Bernoulli"),
     "reciprocal": ("I/v", lambda i, v: i / v, 0.4, "quadrature"),
+    "root": ("I*sqrt(v + 1)", lambda i, v: i * np.sqrt(v + 1), 0.4, "quadrature"),
     "negative start": ("-v^5", lambda i, v: -(v**5), -1.2, "Bernoulli"),
 }
 
@@ -110,6 +111,16 @@ def test_what_has_no_closed_form_within_the_budget(text: str) -> None:
     model = neuron(f"equations: dv/dt = {text} + 0*I\noutputs: v\n")
     with pytest.raises(no.Unsupported, match="does not apply to v"):
         model.discretize(method="exact")
+
+
+@pytest.mark.parametrize(
+    "text", ["v^6*(v + 1)^6", "(1 + v^2 + sin(v))^4", "sin(sin(1 + exp(v)))", "exp(exp(v))", "1 + 2*v^-3"]
+)
+def test_sympy_is_not_asked_what_would_keep_it_busy(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separable, "manualintegrate", lambda *_: pytest.fail("asked"))
+    separable.solve.cache_clear()
+    with pytest.raises(no.Unsupported):
+        neuron(f"equations: dv/dt = {text} + 0*I\noutputs: v\n").discretize(method="exact")
 
 
 def test_a_large_flow_is_left_alone_soon() -> None:
