@@ -10,12 +10,13 @@ from importlib import import_module
 from pathlib import Path
 
 from neuroode._errors import RunError
-from neuroode.bench import grid, memory, page
+from neuroode.bench import gradients, grid, memory, orders, page, precision
 from neuroode.bench.cases import CASES
 from neuroode.bench.table import tables
 
-PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "grid", "auto")
-USUAL = tuple(p for p in PARTS if p != "auto")  # without what takes longest
+EXTRA = ("auto", "precision", "gradients", "orders")  # by name only: they take longest
+PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "grid", *EXTRA)
+USUAL = tuple(p for p in PARTS if p not in EXTRA)
 
 
 def one_thread() -> None:
@@ -26,7 +27,7 @@ def one_thread() -> None:
     import_module("torch").set_num_threads(1)
 
 
-def sections(parts: tuple[str, ...], quick: bool) -> Iterator[str]:
+def sections(parts: tuple[str, ...], quick: bool, plot: Path | None = None) -> Iterator[str]:
     for table in tables(parts, quick):
         yield page.table(table)
     if "ecg" in parts:
@@ -43,19 +44,31 @@ def sections(parts: tuple[str, ...], quick: bool) -> Iterator[str]:
         yield from import_module("neuroode.bench.auto_torch").sections(quick)
     if "start" in parts:
         yield import_module("neuroode.bench.start_torch").text()
+    yield from _of_continuous_time(parts, quick, plot)
 
 
-def run(wanted: Sequence[str], quick: bool, out: Path | None) -> None:
-    """Measure, print, and write a page if wanted.
+def _of_continuous_time(parts: tuple[str, ...], quick: bool, plot: Path | None) -> Iterator[str]:
+    if "precision" in parts:
+        yield from precision.sections(quick, plot)
+    if "gradients" in parts:
+        yield from gradients.sections(quick)
+    if "orders" in parts:
+        yield f"## Measured orders\n\n{orders.text(orders.orders(precision.NAMES if quick else None))}"
+
+
+def run(wanted: Sequence[str], quick: bool, out: Path | None, plot: Path | None = None) -> None:
+    """Measure, print, and write a page if wanted, and a picture of work against precision.
 
     Raises:
-        RunError: no such part.
+        RunError: no such part, or a picture of a part that is not run.
     """
+    if plot and "precision" not in wanted:
+        raise RunError("--plot is a picture of the part precision", hint="neuroode bench precision --plot FILE")
     if unknown := set(wanted) - set(PARTS):
         raise RunError(f"unknown part {', '.join(sorted(unknown))}", hint=f"choose among {', '.join(PARTS)}")
     warnings.simplefilter("ignore")  # of the libraries
     found = []
-    for section in sections(tuple(wanted) or USUAL, quick):
+    for section in sections(tuple(wanted) or USUAL, quick, plot):
         print(section, end="\n\n", flush=True)
         found.append(section)
     if out:

@@ -10,6 +10,7 @@ from typing import Any
 
 from neuroode.bench.problems import LANES, PROBLEMS, Problem
 
+NAMES = tuple(p.name for p in PROBLEMS)
 STEPS, QUICK_STEPS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01), (0.5, 0.1)
 TOLERANCES, QUICK_TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9), (1e-5,)
 LAYER_TOLERANCES = (1e-4, 1e-7)  # of solver layers, which run step by step
@@ -20,11 +21,18 @@ time in ms. `at` is dt in ms of our steps, rtol of solvers (atol is a hundredth)
 of the layer (1 ms); torchdiffeq and diffrax run on fields written by hand, over the whole window."""
 
 
-def points(quick: bool) -> Iterator[Any]:
-    """One after the other, problem by problem."""
+def sections(quick: bool, plot: Path | None = None) -> Iterator[str]:
+    """A table for each problem and window, and a picture if wanted."""
+    yield f"## Work against precision\n\n{ABOUT}"
+    found: list[Any] = []
     for problem in PROBLEMS:
         for spiking in (False, True):
-            yield from _points(problem, spiking, quick)
+            rows = list(_points(problem, spiking, quick))
+            yield table(problem, spiking, rows)
+            found += rows
+    if plot:
+        picture(found, plot)
+        yield f"picture: {plot}"
 
 
 def _points(problem: Problem, spiking: bool, quick: bool) -> Iterator[Any]:
@@ -37,25 +45,12 @@ def _points(problem: Problem, spiking: bool, quick: bool) -> Iterator[Any]:
             yield from import_module("neuroode.bench.precision_jax").peer(problem, tolerances)
 
 
-def sections(quick: bool, plot: Path | None = None) -> Iterator[str]:
-    """A table for each problem and window, and a picture if wanted."""
-    found = list(points(quick))
-    yield f"## Work against precision\n\n{ABOUT}"
-    for problem in PROBLEMS:
-        for spiking in (False, True):
-            rows = [p for p in found if (p.problem, p.spiking) == (problem.name, spiking)]
-            yield table(problem, spiking, rows)
-    if plot:
-        picture(found, plot)
-        yield f"picture: {plot}"
-
-
 def table(problem: Problem, spiking: bool, rows: Sequence[Any]) -> str:
     low, high, length = problem.spiking if spiking else problem.free
     what = "spiking" if spiking else "without spikes"
     head = f"### {problem.name}, {what}: {length:g} ms, I = {low:g} to {high:g}\n\n"
     lines = ["| method | at | error | ms | |", "|---|---|---|---|---|"]
-    lines += [f"| {p.method} | {p.at:g} | {_error(p.error)} | {p.milliseconds:.3f} | {p.note} |" for p in rows]
+    lines += [f"| {p.method} | {p.at:g} | {_error(p.error)} | {p.milliseconds:.2f} | {p.note} |" for p in rows]
     return head + "\n".join(lines)
 
 

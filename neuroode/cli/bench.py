@@ -16,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", action="store_true", help='measure the costs that schedule="auto" goes by')
     parser.add_argument("--quick", action="store_true", help="small shapes and few rounds: does it run?")
     parser.add_argument("--out", type=Path, help="write a page")
+    parser.add_argument("--plot", type=Path, help="of precision: a picture of error against cost")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,5 +28,5 @@ def run(args: argparse.Namespace) -> int:
     if args.calibrate:
         print(f"kept in {import_module('neuroode.bench.calibrate_torch').calibrate()}")
         return 0
-    command.run(args.parts, args.quick, args.out)
+    command.run(args.parts, args.quick, args.out, args.plot)
     return 0
