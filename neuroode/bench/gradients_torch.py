@@ -15,7 +15,7 @@ from neuroode.bench.gradients import ADJOINTS, CURRENT, END, LANES, TARGET, TAU
 from neuroode.bench.memory import _kilobytes
 
 F64 = torch.float64
-TIGHT = {"rtol": 1e-10, "atol": 1e-12}
+TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 
 
 def neuron(within: str = "locate") -> no.Neuron:

@@ -25,7 +25,7 @@ def peer(problem: Problem, tolerances: tuple[float, ...]) -> Iterator[Point]:
 
 
 def _integrate(problem: Problem, start: Any, current: Any, rtol: float) -> Any:
-    term = diffrax.ODETerm(lambda t, y, i: problem.field(y, i, jnp.exp))
+    term = diffrax.ODETerm(lambda _, y, i: problem.field(y, i, jnp.exp))
     control = diffrax.PIDController(rtol=rtol, atol=1e-2 * rtol)
     return diffrax.diffeqsolve(
         term, diffrax.Tsit5(), 0.0, problem.length(False), 0.01, start, current, stepsize_controller=control

@@ -59,10 +59,16 @@ def _neuron(problem: Problem, method: str, spiking: bool) -> tuple[no.Neuron, st
     plain.discretize(1.0, method)
     if not spiking:
         return plain, ""
-    located = plain.add(within_step="locate")
+    located = _located(problem)
     if len(located.torch(1, dt=1.0, method=method).program.body) <= LARGEST:
         return located, ""
     return plain, "spikes at the end of a step"
+
+
+def _located(problem: Problem) -> no.Neuron:
+    """With events inside the step; without a reset the guard is the crossing alone."""
+    neuron = no.load(problem.name)
+    return (neuron if problem.reset else neuron.replace(spike="v > 0 mV")).add(within_step="locate")
 
 
 def _of_layer(problem: Problem, spiking: bool, layer: Any, dt: float, method: str, at: float, note: str = "") -> Point:
@@ -85,14 +91,15 @@ def _found(layer: Any, x: torch.Tensor, dt: float, problem: Problem, spiking: bo
     else:
         late = dt * torch.arange(1, len(x) + 1, dtype=F64)[:, None, None]
         times = torch.where(layer(x)[0] > 0, late, torch.inf)
+    if problem.reset is None:  # above its peak for several steps
+        times[1:][torch.isfinite(times[:-1])] = torch.inf
     lanes = [times[:, 0, k].numpy() for k in CHECKED]
     return Run(np.zeros(0), tuple(t[np.isfinite(t)] for t in lanes))
 
 
 def solved(problem: Problem, spiking: bool, tolerances: tuple[float, ...], dt: float) -> Iterator[Point]:
     """Our solver layer, one step of `dt` after the other."""
-    neuron = no.load(problem.name)
-    neuron = neuron.add(within_step="locate") if spiking else neuron
+    neuron = _located(problem) if spiking else no.load(problem.name)
     for rtol in tolerances:
         options = {"method": "dopri5", "rtol": rtol, "atol": 1e-2 * rtol}
         layer = neuron.torch(LANES, dt=dt, solver="torchdiffeq", solver_options=options, dtype=F64)
@@ -110,7 +117,7 @@ def peer(problem: Problem, tolerances: tuple[float, ...]) -> Iterator[Point]:
 
 @torch.no_grad()
 def _integrate(problem: Problem, current: Any, start: Any, ends: Any, rtol: float) -> np.ndarray:
-    run = odeint(lambda t, y: problem.field(y, current, torch.exp), start, ends, rtol=rtol, atol=1e-2 * rtol)
+    run = odeint(lambda _, y: problem.field(y, current, torch.exp), start, ends, rtol=rtol, atol=1e-2 * rtol)
     return run[0][-1].numpy()
 
 

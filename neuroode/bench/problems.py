@@ -72,9 +72,13 @@ def _hodgkin_huxley(y: Values, current: Any, exp: Any) -> Values:
 PROBLEMS = (
     Problem("qif", _qif, (0.0,), 1.0, lambda y: (0.0,), (-0.1, 0.012, 8.0), (0.1, 0.3, 40.0)),
     Problem(
-        "izhikevich", _izhikevich, (-65.0, -13.0), 30.0, lambda y: (-65.0, y[1] + 8), (3.0, 6.0, 4.0), (8.0, 12.0, 40.0)
+        "izhikevich", _izhikevich, (-65.0, -13.0), 30.0, lambda y: (-65.0, y[1] + 8),
+        (3.0, 6.0, 4.0), (8.0, 12.0, 40.0),
     ),
-    Problem("adex", _adex, (-70.6, 0.0), 0.0, lambda y: (-70.6, y[1] + 80.5), (300.0, 500.0, 20.0), (800.0, 1000.0, 60.0)),
+    Problem(
+        "adex", _adex, (-70.6, 0.0), 0.0, lambda y: (-70.6, y[1] + 80.5),
+        (300.0, 500.0, 20.0), (800.0, 1000.0, 60.0),
+    ),
     Problem(
         "hodgkin_huxley", _hodgkin_huxley, (-64.996379, 0.052955, 0.595994, 0.317732), 0.0, None,
         (1.0, 2.0, 8.0), (10.0, 20.0, 30.0),
@@ -98,14 +102,14 @@ def reference(problem: Problem, spiking: bool) -> Run:
 
 
 def _lane(problem: Problem, current: float, until: float) -> tuple[float, np.ndarray]:
-    def crossing(t: float, y: np.ndarray) -> float:
+    def crossing(_: float, y: np.ndarray) -> float:
         return float(y[0] - problem.peak)
 
     crossing.terminal, crossing.direction = problem.reset is not None, 1  # type: ignore[attr-defined]
     y, t, found = np.array(problem.start), 0.0, []
     while True:
         run = solve_ivp(
-            lambda t, y: problem.field(tuple(y), current, np.exp), (t, until), y, "DOP853", rtol=1e-12, atol=1e-12,
+            lambda _, y: problem.field(tuple(y), current, np.exp), (t, until), y, "DOP853", rtol=1e-12, atol=1e-12,
             events=crossing,
         )  # fmt: skip
         found += list(run.t_events[0])
