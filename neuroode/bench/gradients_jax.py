@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 import neuroode as no
 from neuroode.bench.gradients import ADJOINTS, CURRENT, END, LANES, TARGET, TAU
-from neuroode.bench.gradients_torch import TIGHT, neuron
+from neuroode.bench.gradients_torch import LONG_STEP, TIGHT, neuron
 from neuroode.bench.memory import _kilobytes
 
 
@@ -21,8 +21,8 @@ def _solved(adjoint: str) -> dict[str, Any]:
     return {"solver": "diffrax", "adjoint": adjoint, "gradient": "event", "solver_options": TIGHT}
 
 
-def _layer(**options: Any) -> Any:
-    return neuron().jax(1, dt=1.0, key=jax.random.key(0), dtype=jnp.float64, init={"tau": TAU}, **options)
+def _layer(dt: float = 1.0, **options: Any) -> Any:
+    return neuron().jax(1, dt=dt, key=jax.random.key(0), dtype=jnp.float64, init={"tau": TAU}, **options)
 
 
 def spike_time() -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -38,17 +38,17 @@ def end_of_window() -> Iterator[tuple[str, tuple[float, ...]]]:
     """The loss and its derivatives for I and tau."""
     yield "JAX, event, located", _loss(gradient="event")
     for adjoint in ADJOINTS:
-        yield f"JAX, Tsit5, {adjoint}", _loss(**_solved(adjoint))
+        yield f"JAX, Tsit5, {adjoint}", _loss(LONG_STEP, **_solved(adjoint))
 
 
-def _loss(**options: Any) -> tuple[float, ...]:
+def _loss(dt: float = 1.0, **options: Any) -> tuple[float, ...]:
     with jax.enable_x64(True):
 
         def loss(pair: tuple[Any, Any]) -> Any:
-            v = pair[1](jnp.ones((END, 1, 1)) * pair[0])[1]["v"].sum()
+            v = pair[1](jnp.ones((round(END / dt), 1, 1)) * pair[0])[1]["v"].sum()
             return (v - TARGET) ** 2 / 2
 
-        layer = _layer(**options)
+        layer = _layer(dt, **options)
         at, (by_current, slopes) = eqx.filter_value_and_grad(loss)((jnp.asarray(CURRENT), layer))
         raw = layer.parameters_of_neuron.raw["tau"]
         by_tau = (slopes.parameters_of_neuron.raw["tau"] / jax.nn.sigmoid(raw)).sum()
@@ -57,9 +57,9 @@ def _loss(**options: Any) -> tuple[float, ...]:
 
 def measure(adjoint: str, steps: int) -> None:
     """Print the peak in MiB of a gradient over so many steps; one of the same length has compiled everything before."""
-    options = {"method": "Tsit5", "step_size": 1.0}
+    options = {"method": "Euler", "step_size": 1e-3}
     layer = no.load("li").jax(
-        LANES, dt=1.0, key=jax.random.key(0), solver="diffrax", adjoint=adjoint, solver_options=options
+        LANES, dt=1e-3, key=jax.random.key(0), solver="diffrax", adjoint=adjoint, solver_options=options
     )
     gradient = eqx.filter_jit(eqx.filter_grad(lambda f, x: f(x)[0][-1].sum()))
     x = jnp.ones((steps, 1, LANES))

@@ -21,7 +21,7 @@ CHECKED = (0, 10, 21, 31)  # lanes that are compared with the reference
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A neuron of the zoo in its own units (time in ms), from its initial values, with held currents of `LANES` lanes in two windows.
+    """A neuron of the zoo in its units (time in ms), from its inits, held currents of `LANES` lanes, two windows.
 
     Attributes:
         field: dy/dt of states, current and an exponential function.
@@ -45,12 +45,12 @@ class Problem:
         return (self.spiking if spiking else self.free)[2]
 
 
-def _qif(y: Values, current: Any, exp: Any) -> Values:
+def _qif(y: Values, current: Any, _: Any) -> Values:
     (v,) = y
     return (0.25 * v * (v - 0.5) + current,)
 
 
-def _izhikevich(y: Values, current: Any, exp: Any) -> Values:
+def _izhikevich(y: Values, current: Any, _: Any) -> Values:
     v, u = y
     return 0.04 * v * v + 5 * v + 140 - u + current, 0.02 * (0.2 * v - u)
 
