@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -37,8 +38,8 @@ def read_times(frame: Any, times: Any, steps: int, batch: int) -> Array | None:
         raise RunError(f"times has shape {tuple(given.shape)}, expected {wanted}", hint="one time for each step")
     rows = given.reshape(steps, -1)
     if isinstance(rows, jax.core.Tracer):
-        lengths = jnp.diff(rows.astype(widest()), axis=0, prepend=0)
-        return eqx.error_if(lengths, ~((lengths > 0) & jnp.isfinite(lengths)).all(), "times must increase from above 0")
+        found = jnp.diff(rows.astype(widest()), axis=0, prepend=0)
+        return eqx.error_if(found, ~((found > 0) & jnp.isfinite(found)).all(), "times must increase from above 0")
     lengths = np.diff(rows, axis=0, prepend=0)
     bad = np.argwhere(~((lengths > 0) & np.isfinite(lengths)))
     if len(bad):
@@ -93,8 +94,12 @@ def step_of(
         rows = durations.reshape(*durations.shape, *([1] * (inputs[0].ndim - 2)))
         inputs = [*inputs, rows.astype(inputs[0].dtype)]
     if step and frame.solved and frame.solved.choice.solver.adjoint == "checkpointed":
-        step = jax.checkpoint(step.__call__)
+        step = jax.checkpoint(partial(_called, step))
     return step, inputs
+
+
+def _called(step: Callable[..., Any], *given: Any) -> Any:
+    return step(*given)
 
 
 def _without_length(frame: Any) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-Slope = Callable[[Array, Any, Any], Any]
+Slope = Callable[[Any, Any, Any], Any]
 
 EXPLICIT = {
     "Euler": diffrax.Euler, "Heun": diffrax.Heun, "Midpoint": diffrax.Midpoint, "Ralston": diffrax.Ralston,

@@ -38,7 +38,7 @@ class Crossing(NamedTuple):
 
 
 class _State(NamedTuple):
-    count: Array
+    turn: Array
     low: Array  # the latest time known to be before
     y: Array  # there
     high: Array  # the earliest time known to be behind; infinite while there is none
@@ -78,7 +78,7 @@ def first_crossing(
         return _next(s, tried, look(tried, s.trial), end, stride, tolerance)
 
     def more(s: _State) -> Array:
-        return (s.count < 2 * samples + ROOT_STEPS) & ~s.done.all()
+        return (s.turn < 2 * samples + ROOT_STEPS) & ~s.done.all()
 
     return jax.lax.while_loop(more, body, state).found
 
@@ -97,7 +97,7 @@ def _next(s: _State, tried: Array, seen: Look, end: Array, stride: Array, tolera
     newton = roots.min(0)
     inside, bracketed = (newton > low) & (newton < high), jnp.isfinite(high)
     middle = jnp.where(bracketed, (low + jnp.where(bracketed, high, low)) / 2, low)
-    root = jnp.where(inside & (s.count % 4 != 3), newton, middle)
+    root = jnp.where(inside & (s.turn % 4 != 3), newton, middle)
     met = inside & (jnp.abs(newton - s.trial) <= tolerance)
     ends = bracketed & (met | (high - low <= tolerance))
     march = jnp.where(hump, top, jnp.where(low + 1.5 * stride >= end, end, low + stride))
@@ -110,7 +110,7 @@ def _next(s: _State, tried: Array, seen: Look, end: Array, stride: Array, tolera
     )  # fmt: skip
     done = s.done | ends | (~bracketed & (low >= end))
     trial = jnp.where(bracketed, root, march)
-    return _State(s.count + 1, low, y, high, passed, margins, slopes, hump, trial, done, found)
+    return _State(s.turn + 1, low, y, high, passed, margins, slopes, hump, trial, done, found)
 
 
 def _hump(s: _State, seen: Look) -> tuple[Array, Array]:
