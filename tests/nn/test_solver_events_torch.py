@@ -226,6 +226,16 @@ def test_spike_times_and_surrogates_of_formulas_have_the_same_name_and_meaning()
     torch.testing.assert_close(found, formula, rtol=1e-9, atol=1e-9)
 
 
+def test_the_first_spike_of_izhikevichs_neuron() -> None:
+    """3.127 ms (event-driven, textbook.md); an upstroke that ends before the sampled path does is reported."""
+    neuron = no.load("izhikevich").add(within_step="locate")
+    x = torch.full((14, 1, 1), 10.0, **DOUBLE)
+    times, _ = neuron.torch(1, 0.25, solver="torchdiffeq", **DOUBLE).spike_times(x)
+    assert float(times[times.isfinite()].detach()) == pytest.approx(3.127, abs=5e-4)
+    with pytest.raises(RunError, match="shorter dt"):
+        neuron.torch(1, 4.0, solver="torchdiffeq", **DOUBLE)(x[:2])
+
+
 @pytest.mark.parametrize(
     ("neuron", "options", "said"),
     [
