@@ -170,8 +170,11 @@ def zeros(f: Callable[[Array], Array], grid: Array) -> list[float]:
 
 
 def bracketed(f: Callable[[float], float], a: float, b: float) -> float | None:
-    """The root between two numbers; None where f, taken one by one, does not change sign there."""
+    """The root between two numbers; None where f, taken one by one, does not change sign there or is no number."""
     if not f(a) * f(b) <= 0:
         return None
-    with np.errstate(all="ignore"):
-        return float(brentq(f, a, b, xtol=1e-14, rtol=1e-14, disp=False))
+    try:
+        with np.errstate(all="ignore"):
+            return float(brentq(f, a, b, xtol=1e-14, rtol=1e-14, disp=False))
+    except ValueError:  # not a number in between
+        return None

@@ -30,6 +30,9 @@ GOLDEN = {
     "adex": [("Hopf", 627.182), ("saddle-node", 627.311)],
     "hh": [("Hopf", 9.77544), ("Hopf", 154.5224)],
     "eif": [("saddle-node", 0.162)],
+    "hodgkin_huxley": [("Hopf", 9.77544), ("Hopf", 154.5224)],
+    "fitzhugh_nagumo": [("Hopf", 0.33128134), ("Hopf", 1.41871866)],
+    "morris_lecar": [("Hopf", 93.8576), ("Hopf", 212.0188)],
     "lif": [],
 }
 

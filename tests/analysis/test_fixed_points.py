@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import approx_fprime
 
 import neuroode as no
+from neuroode.analysis.curve import bracketed, zeros
 from neuroode.analysis.fixed_points import by_newton, kind_of
 from neuroode.models import names
 
@@ -181,3 +182,16 @@ def test_nasty_flows(name: str) -> None:
     for each in data["dynamics"]["fixed points"]:
         v = np.array([each["at"]["v"]])
         assert abs(report.dynamics.flow.f(v, 0.0)[0]) <= 1e-6 * (1 + abs(v[0]))
+
+
+def test_brackets_without_a_root() -> None:
+    """No change of sign, no number in between, a pole, a jump; and too many zeros."""
+    assert bracketed(lambda x: x * x + 1, -1, 1) is None
+    assert bracketed(lambda x: float("nan") if abs(x) < 0.9 else x, -1, 1) is None
+    assert np.isclose(bracketed(lambda x: x - 0.3, -1, 1), 0.3, rtol=1e-14)
+    grid = np.linspace(-1, 1, 100)
+    assert zeros(lambda x: 1 / x, grid) == []
+    assert zeros(lambda x: np.sign(x) + 0.1, grid) == []
+    assert np.allclose(zeros(lambda x: x * (x - 0.5), grid), [0, 0.5], atol=1e-14)
+    with pytest.raises(no.Unsupported, match="200 sign changes"):
+        zeros(lambda x: np.sin(1000 * x), np.linspace(-1, 1, 10_000))
