@@ -75,13 +75,6 @@ class Located:
             return 1
         return PIECES if all(g.closed for g in self.guards) else BRACKETED_PIECES
 
-    def __str__(self) -> str:
-        rows = []
-        for g in self.guards:
-            how = "closed form" if g.closed else "bracketed on the step"
-            rows.append(f"{g.event.name}: time inside the step, {how}")
-        return "\n".join(rows)
-
 
 def located(d: Discretization) -> Located | None:
     """What is located in the steps of a neuron; None where its declaration says `saturate`.

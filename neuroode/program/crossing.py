@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from neuroode.program.builder import Builder
 
-Along = Callable[[str], tuple[str, str]]  # time -> the margin there and its derivative in time
+#: time -> the margin there, 1 where only a blow-up and not the state has passed the threshold, the margin's slope
+Along = Callable[[str], tuple[str, str, str]]
 
 ROUNDS = 7  # of a bracket
+UPSTROKE_ROUNDS = 10  # where a step may stop a blow-up below the threshold; the time is then good to 1e-4 of a step
 PEAK_ROUNDS = 3  # of the search for a maximum, of which the error counts squared
+EDGE = 0.15  # of the time left before a blow-up
 HUGE = 1e30  # a margin or slope beyond is one at infinity
 
 
@@ -46,35 +49,38 @@ def riccati(b: Builder, v: str, level: str | None, flow: tuple[str, str, str], u
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """One end of a bracket: a time, the margin there, its slope."""
+    """One end of a bracket: a time, the margin there, whether the state itself has not come so far, its slope."""
 
     t: str
     m: str
+    lost: str
     slope: str
 
 
-def bracketed(b: Builder, along: Along, until: str) -> str:
+def bracketed(b: Builder, along: Along, until: str, rounds: int = ROUNDS) -> str:
     """The time at which a margin that is negative at 0 and not at `until` passes 0.
 
     Each round takes one time inside the bracket: between its ends dt/dm = e^(-k m), with the k that fits both slopes,
     which is exact for an exponential blow-up and Newton's method for k = 0; the middle where that falls outside, and
-    where the round before gained little.
+    where the round before gained little. Where a step gives up before a threshold that lies beyond its peak, the
+    margin jumps there, and the time is the last one before the jump.
     """
     zero, half = b.const(0.0), b.const(0.5)
     low, high = _End(zero, *along(zero)), _End(until, *along(until))
-    slow = zero
-    for _ in range(ROUNDS):
+    slow, before = zero, low
+    for _ in range(rounds):
         width = b.emit("sub", high.t, low.t)
         middle = b.emit("add", low.t, b.emit("mul", half, width))
         guess, size = _guess(b, low, high, middle)
-        t = b.emit("where", slow, middle, guess)
+        t = b.emit("where", high.lost, _upstroke(b, before, low, high, middle), b.emit("where", slow, middle, guess))
         new = _End(t, *along(t))
         above = _above(b, new.m)
+        before = _chosen(b, above, before, low)
         low, high = _chosen(b, above, low, new), _chosen(b, above, new, high)
         wide = b.emit("gt", b.emit("sub", high.t, low.t), b.emit("mul", half, width))
         far = b.emit("gt", b.emit("abs", new.m), b.emit("mul", b.const(0.1), size))
         slow = b.emit("mul", b.emit("mul", wide, far), b.emit("sub", b.const(1.0), slow))
-    return _guess(b, low, high, _nearer(b, low, high).t)[0]
+    return b.emit("where", high.lost, low.t, _guess(b, low, high, _nearer(b, low, high).t)[0])
 
 
 def _above(b: Builder, m: str) -> str:
@@ -83,7 +89,7 @@ def _above(b: Builder, m: str) -> str:
 
 
 def _chosen(b: Builder, condition: str, x: _End, y: _End) -> _End:
-    pairs = ((x.t, y.t), (x.m, y.m), (x.slope, y.slope))
+    pairs = ((x.t, y.t), (x.m, y.m), (x.lost, y.lost), (x.slope, y.slope))
     return _End(*(b.emit("where", condition, p, q) for p, q in pairs))
 
 
@@ -94,22 +100,45 @@ def _nearer(b: Builder, low: _End, high: _End) -> _End:
 
 def _guess(b: Builder, low: _End, high: _End, instead: str) -> tuple[str, str]:
     """The time of the passage by the slopes at both ends, `instead` where it falls outside; |m| at the nearer end."""
+    k = _bend(b, low, high)
+    near = _nearer(b, low, high)
+    t, rises = _ahead(b, near, k)
+    inside = b.emit("mul", b.emit("gt", t, low.t), b.emit("gt", high.t, t))
+    return b.emit("where", b.emit("mul", rises, inside), t, instead), b.emit("abs", near.m)
+
+
+def _upstroke(b: Builder, before: _End, low: _End, high: _End, middle: str) -> str:
+    """A time little before a blow-up: as it comes near, the time left goes as 1/slope, so two slopes tell it."""
+    one = b.const(1.0)
+    gain = b.emit("sub", low.slope, before.slope)
+    known = b.emit("mul", b.emit("gt", gain, b.const(0.0)), b.emit("gt", before.slope, b.const(0.0)))
+    left = b.emit("mul", b.emit("sub", low.t, before.t), before.slope)
+    left = b.emit("div", left, b.emit("where", known, gain, one))
+    t = b.emit("add", low.t, b.emit("mul", b.const(1 - EDGE), left))
+    inside = b.emit("mul", b.emit("gt", t, low.t), b.emit("gt", high.t, t))
+    return b.emit("where", b.emit("mul", known, inside), t, middle)
+
+
+def _bend(b: Builder, low: _End, high: _End) -> str:
+    """k of dt/dm = e^(-k m), by the slopes at both ends; 0 where they say nothing."""
     zero, one = b.const(0.0), b.const(1.0)
     rise = b.emit("sub", high.m, low.m)
     fits = b.emit("mul", b.emit("gt", low.slope, zero), b.emit("gt", high.slope, zero))
     fits = b.emit("mul", fits, b.emit("mul", b.emit("gt", b.const(HUGE), high.slope), b.emit("gt", rise, zero)))
     fits = b.emit("mul", fits, b.emit("gt", b.const(HUGE), rise))
     ratio = b.emit("div", b.emit("where", fits, high.slope, one), b.emit("where", fits, low.slope, one))
-    k = b.emit("div", b.emit("log", ratio), b.emit("where", fits, rise, one))
-    near = _nearer(b, low, high)
-    z = b.emit("min", b.emit("mul", k, near.m), b.const(50.0))
+    return b.emit("div", b.emit("log", ratio), b.emit("where", fits, rise, one))
+
+
+def _ahead(b: Builder, end: _End, k: str) -> tuple[str, str]:
+    """The time of the passage as one end sees it, and whether its margin rises there at all."""
+    one = b.const(1.0)
+    z = b.emit("min", b.emit("mul", k, end.m), b.const(50.0))
     bent = b.emit("gt", b.emit("abs", z), b.const(1e-9))
     bend = b.emit("where", bent, b.emit("div", b.emit("expm1", z), b.emit("where", bent, z, one)), one)
-    rises = b.emit("gt", near.slope, zero)
-    speed = b.emit("where", rises, near.slope, one)
-    t = b.emit("sub", near.t, b.emit("div", b.emit("mul", near.m, bend), speed))
-    inside = b.emit("mul", b.emit("gt", t, low.t), b.emit("gt", high.t, t))
-    return b.emit("where", b.emit("mul", rises, inside), t, instead), b.emit("abs", near.m)
+    rises = b.emit("gt", end.slope, b.const(0.0))
+    way = b.emit("div", b.emit("mul", end.m, bend), b.emit("where", rises, end.slope, one))
+    return b.emit("sub", end.t, way), rises
 
 
 def largest(b: Builder, along: Along, until: str) -> str:

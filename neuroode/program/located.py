@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neuroode.program.build import _Step
 
 START, LEFT, ONE = "&y.", "&h", "&one"  # outside names of templates: states at the start, length, seed of a slope
+PLAIN = "(margin)"  # beside slopes by slot, of which one may be called m
 TOUCH = 1e-9  # of the margin at the start of the piece per its length: a slope below is none
 
 T = TypeVar("T")
@@ -181,7 +182,8 @@ class Pieces:
     def _pull(self, guard: Guard, now: dict[str, Value]) -> Template:
         """The derivative of a margin in each state of now."""
         plain = self._within(now, lambda: self._template({"m": self.step.lowering.real(guard.plain)}))
-        return self._slopes(plain, {s: START + s for s in self.flows})
+        slopes = self._slopes(plain, {s: START + s for s in self.flows})
+        return Template(plain.code + slopes.code, {PLAIN: plain.roots["m"]} | slopes.roots)
 
     def _slopes(self, value: Template, rows: dict[str, str]) -> Template:
         """The derivatives of a margin in outside names."""
@@ -330,7 +332,8 @@ class Pieces:
     def _root(self, margin: Margin, still: States, until: str) -> str:
         closed = self.levels[margin.guard.event.name]
         if closed is None or margin.guard.closed is None:
-            return crossing.bracketed(self.b, self._with_slope(margin, still), until)
+            rounds = crossing.UPSTROKE_ROUNDS if margin.guard.stepwise else crossing.ROUNDS
+            return crossing.bracketed(self.b, self._with_slope(margin, still), until, rounds)
         at = closed.call(self.b, still, until)
         start = still[margin.guard.closed.state]
         return crossing.riccati(self.b, start, at.get("level"), (at["A"], at["B"], at["C"]), until)
@@ -339,13 +342,20 @@ class Pieces:
         """The margin along the flow, and its slope by the vector field: enough to look for a time with."""
         b = self.b
 
-        def along(t: str) -> tuple[str, str]:
+        def along(t: str) -> tuple[str, str, str]:
             assert margin.pull is not None
             end = self.flow.call(b, still, t) | {s: still[s] for s in self.slots if s not in self.flows}
             pace, pull = self.field.call(b, end, t), margin.pull.call(b, end, t)
-            return margin.value.call(b, still, t)["m"], b.sum(b.emit("mul", pull[s], pace[s]) for s in self.flows)
+            slope, m = b.sum(b.emit("mul", pull[s], pace[s]) for s in self.flows), margin.value.call(b, still, t)["m"]
+            return (*self._stopped(m, pull[PLAIN]), slope) if margin.guard.stepwise else (m, b.const(0.0), slope)
 
         return along
+
+    def _stopped(self, m: str, plain: str) -> tuple[str, str]:
+        """The margin of the state itself where a step has seen a blow-up and stopped it no higher; 1 there."""
+        b, zero = self.b, self.b.const(0.0)
+        lost = b.emit("mul", b.emit("ge", m, zero), b.emit("gt", m, plain))
+        return b.emit("where", lost, b.emit("max", plain, zero), m), lost
 
     # what follows an event
 
