@@ -86,3 +86,37 @@ def test_several_events_act_in_the_order_of_their_times() -> None:
     error, count = worst_gradient(n, 1.0, {"I": 2 + 0.2 * np.random.default_rng(0).normal(size=(3, 1, 2))})
     assert count >= 12
     assert error < 1e-6
+
+
+@pytest.mark.parametrize("method", ["euler", "implicit_midpoint"])
+def test_gradients_hold_for_the_flow_that_a_method_makes(method: str) -> None:
+    """The time and its derivative are those of the discretized flow, whatever its order."""
+    n = no.Neuron(
+        "bent", dt=0.5, method=method, within_step="locate", parameters={"a": 1.5, "v_th": 1.0, "g": 0.3},
+        equations="dv/dt = I - a*v + 0.2*v*v; dw/dt = v - w", spike="v > v_th + 0.1*w", reset="v -= 0.9; w += g",
+    )  # fmt: skip
+    error, count = worst_gradient(n, 0.5, {"I": 3.5 + 0.3 * np.random.default_rng(0).normal(size=(5, 1, 2))})
+    assert count >= 8
+    assert error < 1e-6
+
+
+def test_gradients_of_a_complex_neuron() -> None:
+    n = no.Neuron(
+        "turning", dt=0.5, within_step="locate", states={"z": no.State(type="complex")},
+        parameters={"b": 0.3, "om": 3.0}, equations="dz/dt = (-b + i*om)*z + I", spike="imag(z) > 0.4", reset="z = 0.3*real(z)",
+    )  # fmt: skip
+    error, count = worst_gradient(n, 0.5, {"I": 2 + 0.5 * np.random.default_rng(0).normal(size=(10, 1, 2))})
+    assert count >= 10
+    assert error < 1e-6
+
+
+@pytest.mark.slow
+def test_first_spikes_of_adex() -> None:
+    """Golden times of textbook.md 5 at a step of 0.5 ms: an error of the splitting, not one of the spike's place."""
+    x = np.broadcast_to([800.0, 1000.0, 1500.0], (90, 1, 3))
+    found = no.load("adex", compat="located").simulate(x, dt=0.5, size=3)
+    at = 0.5 * np.arange(90)[:, None] + found["s.time"][:, 0]
+    for i, (first, interval) in enumerate([(17.720, 22.766), (11.792, 13.585), (6.667, 7.159)]):
+        times = at[found["s"][:, 0, i] > 0, i]
+        assert times[0] == pytest.approx(first, abs=0.1)
+        assert times[1] - times[0] == pytest.approx(interval, abs=0.2)
