@@ -103,7 +103,8 @@ def test_gradients_hold_for_the_flow_that_a_method_makes(method: str) -> None:
 def test_gradients_of_a_complex_neuron() -> None:
     n = no.Neuron(
         "turning", dt=0.5, within_step="locate", states={"z": no.State(type="complex")},
-        parameters={"b": 0.3, "om": 3.0}, equations="dz/dt = (-b + i*om)*z + I", spike="imag(z) > 0.4", reset="z = 0.3*real(z)",
+        parameters={"b": 0.3, "om": 3.0}, equations="dz/dt = (-b + i*om)*z + I",
+        spike="imag(z) > 0.4", reset="z = 0.3*real(z)",
     )  # fmt: skip
     error, count = worst_gradient(n, 0.5, {"I": 2 + 0.5 * np.random.default_rng(0).normal(size=(10, 1, 2))})
     assert count >= 10
