@@ -72,7 +72,8 @@ def derive(report: Report, block: Block, dt: sp.Symbol) -> Update:
     safe |= {s: e.xreplace(safe) for s, e in rows.items() if s not in ends}
     stages = [(low, rows[s].xreplace(safe)) for s, low in ends.items()]
     whole = (x + solution.increment).xreplace(here).xreplace(safe)
-    values, guards = {name: whole}, {}
+    values: dict[str, sp.Expr] = {name: whole}
+    guards: dict[sp.Expr, sp.Expr] = {}
     if ends and threshold.stops(system, name):
         end, lost = (sp.Symbol(f"{n}({name})", real=True) for n in ("end", "lost"))
         stages += [(end, whole), (lost, 1 - sp.Mul(*[fn.gate(low - NEAR, 1) for low in ends.values()]))]
