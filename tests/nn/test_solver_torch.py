@@ -38,17 +38,16 @@ ODD = no.Neuron(
     },
     outputs={"s": "s", "w": "after(v) + q"},
 )  # fmt: skip
-FLOWS = [n for n in models.names() if no.load(n).system().flows]
+FLOWS = [n for n in models.names() if n != "theta" and no.load(n).system().flows]
 DOUBLE = {"dtype": torch.float64}
 
 
 def drive(layer: torch.nn.Module, steps: int, batch: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
     make = torch.Generator().manual_seed(seed)
-    names = [g.name for g in layer._border.inputs]
-    shape = (steps, batch, *layer.size)
+    shapes = {g.name: (steps, batch, *layer.size, *g.shape) for g in layer._border.inputs}
     dtype = layer._like.dtype
     size = 0.3 if layer.neuron.spec.name == "planar" else 3
-    return {n: size + size * torch.randn(shape, generator=make, dtype=torch.float64).to(dtype) for n in names}
+    return {n: size + size * torch.randn(s, generator=make, dtype=torch.float64).to(dtype) for n, s in shapes.items()}
 
 
 def total(found: object) -> torch.Tensor:
@@ -273,6 +272,11 @@ def test_what_does_not_apply_is_refused(options: dict, said: str) -> None:
 def test_maps_alone_have_nothing_to_solve() -> None:
     with pytest.raises(Unsupported, match="no flow"):
         no.load("tc_lif").torch(2, solver="torchdiffeq")
+
+
+def test_a_peak_at_infinity_belongs_to_the_exact_step() -> None:
+    with pytest.raises(Unsupported, match="infinity needs the exact step"):
+        no.load("theta").torch(2, solver="torchdiffeq")
 
 
 def test_an_explosion_is_reported() -> None:
