@@ -37,17 +37,17 @@ def end_of_window() -> tuple[float, float, float]:
 
 
 def sections(quick: bool) -> Iterator[str]:
-    """Three tables."""
-    yield spike_times()
-    yield training_modes()
+    """Three tables; the quick ones have no gradients by JAX, which compiles each for long."""
+    yield spike_times(jax=not quick)
+    yield training_modes(jax=not quick)
     yield memory(QUICK_LONG if quick else LONG)
 
 
-def spike_times() -> str:
+def spike_times(jax: bool) -> str:
     """The first spike of a LIF by each way that gives its time."""
     wanted = spike_time()
     rows = [("closed form", *wanted)]
-    for name, found in _all("spike_time"):
+    for name, found in _all("spike_time", jax):
         rows.append((name, *(x / TAU for x in found)))
     lines = ["| by | t*/tau | dt*/dI / tau | error |", "|---|---|---|---|"]
     for name, t, slope in rows:
@@ -55,12 +55,12 @@ def spike_times() -> str:
     return f"## The gradient of a spike time: LIF from v = 0, I = {CURRENT}, threshold 1\n\n" + "\n".join(lines)
 
 
-def training_modes() -> str:
+def training_modes(jax: bool) -> str:
     """The gradient of one loss by each way to train."""
     loss, by_current, by_tau = end_of_window()
     lines = ["| by | loss | for I | for tau | relative error |", "|---|---|---|---|---|"]
     lines.append(f"| closed form | {loss:.8f} | {by_current:.8f} | {by_tau:.8f} | |")
-    for name, (at, a, b) in _all("end_of_window"):
+    for name, (at, a, b) in _all("end_of_window", jax):
         off = max(abs(a / by_current - 1), abs(b / by_tau - 1))
         lines.append(f"| {name} | {at:.8f} | {a:.8f} | {b:.8f} | {off:.1e} |")
     what = f"(v(T) - {TARGET})^2/2 of a LIF after {END} ms and {floor(END / spike_time(TAU)[0])} spikes."
@@ -73,9 +73,9 @@ this loss where spikes wait for the end of a step (1 ms): its row shows by how m
 times, which are exact. Solver layers have steps of 10 ms."""
 
 
-def _all(what: str) -> Iterator[tuple[str, tuple[float, ...]]]:
+def _all(what: str, jax: bool) -> Iterator[tuple[str, tuple[float, ...]]]:
     yield from getattr(import_module("neuroode.bench.gradients_torch"), what)()
-    if importlib.util.find_spec("diffrax"):
+    if jax and importlib.util.find_spec("diffrax"):
         yield from getattr(import_module("neuroode.bench.gradients_jax"), what)()
 
 
