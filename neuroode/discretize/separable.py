@@ -139,10 +139,15 @@ def _exponential(f: sp.Expr) -> Solution | None:
     k = sp.diff(e.args[0], V) if isinstance(e, sp.exp) else sp.S.Zero
     if k == 0 or k.has(V):
         return None
-    e = sp.exp(fn.minimum(e.args[0], LARGEST))
-    low = 1 - k * q * e * LENGTH * (fn.phi(1, k * p * LENGTH) if p != 0 else 1)
+    power = e.args[0]
+    g = q * sp.exp(fn.minimum(power, LARGEST)) * LENGTH * (fn.phi(1, k * p * LENGTH) if p != 0 else 1)
     way = "linear in exp(-v) after a change of variable" if p != 0 else "an exponential, by quadrature and its inverse"
-    return Solution(p * LENGTH - sp.log(LOW) / k, ((LOW, low),), way)
+    far = fn.gate(-k * q, 1) * fn.maximum(power - LARGEST, 0)  # of a flow that brakes itself, by how much e is larger
+    if sp.fraction(k)[0].is_number:
+        return Solution(p * LENGTH - (sp.log(LOW) + far) / k, ((LOW, 1 - k * g),), way)
+    here = fn.gate(LOW - NEAR, 1)  # k may be 0: -log(1 - k g)/k = g/phi_1(log(1 - k g))
+    moved = fn.pick(here, g, (1 - NEAR) / fn.pick(here, 1, k)) / fn.phi(1, sp.log(LOW))
+    return Solution(p * LENGTH + moved - far / fn.pick(fn.gate(power - LARGEST, 1), k, 1), ((LOW, 1 - k * g),), way)
 
 
 def _bernoulli(f: sp.Expr) -> Solution | None:
@@ -232,6 +237,7 @@ def _holds(f: sp.Expr, found: Solution, points: int = 40) -> bool:
     whole = V + found.increment
     for s, e in reversed(found.lows):
         whole = whole.xreplace({s: e})
+    whole = whole.replace(fn.pick, lambda _, a, b: a).replace(fn.maximum, lambda *_: sp.S.Zero)  # within range
     whole = whole.replace(fn.phi, lambda _, z: (sp.exp(z) - 1) / z).replace(fn.minimum, lambda a, _: a)
     symbols = sorted(f.free_symbols | {V, LENGTH}, key=str)
     residual = sp.lambdify(symbols, [sp.diff(whole, LENGTH) - f.xreplace({V: whole}), f], "numpy")

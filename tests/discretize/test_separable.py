@@ -127,3 +127,35 @@ def test_a_large_flow_is_left_alone_soon() -> None:
     terms = " + ".join(f"exp({k}*v)*v^{k}" for k in range(2, 30))
     model = neuron(f"equations: dv/dt = {terms} + I\noutputs: v\n")
     assert model.discretize().updates[0].method in ("rk4", "implicit_midpoint")
+
+
+SLOPES = [  # start, p, q, k
+    (0.0, 0.5, 1.0, 0.0), (0.3, 0.0, 1.0, 0.0), (0.3, 0.5, 1.0, 1e-12), (1.0, 0.7, -1.0, 100.0),
+    (1.0, 0.7, -1.0, 250.0),
+    (-100.0, 0.7, 1.0, -1.4), (100.0, 0.0, -1.0, 3.0), (0.2, 0.3, 0.4, 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("v", "p", "q", "k"), SLOPES)
+def test_an_exponential_of_any_slope_and_size_in_many_digits(v: float, p: float, q: float, k: float) -> None:
+    """Also where its slope is 0, and where a flow that brakes itself starts beyond the range of numbers."""
+    rows = ", ".join(f"{n}: {{value: {x}}}" for n, x in {"v_0": v, "p": p, "q": q, "k": k}.items())
+    model = neuron(f"states: {{v: v_0}}\nparameters: {{{rows}}}\nequations: dv/dt = p + q*exp(k*v) + 0*I\noutputs: v\n")
+    program, x = model.program(dt=0.2), {"I": np.zeros((1, 1, 1))}
+    run = interpret.run(program, slots(model, 0.2, (1,)), x)
+    assert run.outputs["v"].item() == pytest.approx(float(exponential(v, p, q, k)), rel=1e-13)
+    slopes = interpret.gradients(program, slots(model, 0.2, (1,)), run, {"v": np.ones((1, 1, 1))}).parameters
+    for place, name in enumerate(("v_0", "p", "q", "k")):
+        with mpmath.workdps(50):
+            wanted = mpmath.diff(exponential, (v, p, q, k), tuple(int(i == place) for i in range(4)))
+        assert np.sum(slopes[f"p.{name}"]) == pytest.approx(float(wanted), rel=1e-9, abs=1e-12), name
+
+
+def exponential(*given: float) -> mpmath.mpf:
+    """v(0.2) in many digits: e^(-k v) is linear."""
+    with mpmath.workdps(200):
+        v, p, q, k, h = (mpmath.mpf(z) for z in (*given, 0.2))
+        if k == 0:
+            return v + (p + q) * h
+        u, rate = mpmath.e ** (-k * v), -p * k
+        return -mpmath.log(u * mpmath.e ** (rate * h) - q * k * (mpmath.expm1(rate * h) / rate if rate else h)) / k
