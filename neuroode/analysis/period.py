@@ -39,12 +39,22 @@ class Cycle:
         low, high = max(self.reset, -FAR), min(self.threshold, FAR)
         v = np.linspace(low, high, POINTS)
         slowest = self._slowest(v, I)
+        if not (self.flow.f(v[:, None], I)[:, 0] > 0).all():  # a flow with jumps has zeros between its extrema too
+            return 0.0
         if any(self._speed(x, I) <= 0 or not np.isfinite(self._speed(x, I)) for x in (low, high, *slowest)):
             return 0.0
         edges = [self.reset, *(x for x in slowest if low < x < high), self.threshold]
-        parts = pairwise(edges)
-        time = sum(quad(lambda x: 1 / self._speed(x, I), a, b, limit=400, epsabs=0, epsrel=1e-10)[0] for a, b in parts)
-        return 1 / (self.refractory + time)
+        time = sum(self._time(a, b, I) for a, b in pairwise(edges))
+        return 1 / (self.refractory + time) if np.isfinite(time) else 0.0
+
+    def _time(self, a: float, b: float, I: float) -> float:
+        """From a to b; not finite where the flow stops in between, at a jump of it too."""
+
+        def pace(x: float) -> float:
+            speed = self._speed(x, I)
+            return 1 / speed if speed > 0 else np.inf
+
+        return float(quad(pace, a, b, limit=400, epsabs=0, epsrel=1e-10, full_output=1)[0])
 
     def _speed(self, v: float, I: float) -> float:
         return float(self.flow.f(np.array([v]), I)[0])

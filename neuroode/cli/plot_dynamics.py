@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,11 +86,18 @@ def orbit_of(neuron: Neuron, d: Dynamics, dt: float, method: str | None, rates: 
         trace = neuron.simulate(x, dt, method=method)
     except NeuroodeError:
         return None
-    after = np.stack([c for n in d.flow.states for c in _real(trace[n][:, 0, 0])], axis=-1)
-    before = np.stack([c for n in d.flow.states for c in _real(trace.get(f"{n}.before", trace[n])[:, 0, 0])], axis=-1)
+    after = np.stack([c for n in d.flow.states for c in _real(_path(trace, n))], axis=-1)
+    before = np.stack([c for n in d.flow.states for c in _real(_path(trace, n, ".before"))], axis=-1)
     fine = np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1)
     stop = len(fine) if fine.all() else int(np.argmin(fine))
     return Orbit(I, _cut(before[:stop], marks_of(d)), after[:stop]) if stop > 1 else None
+
+
+def _path(trace: Mapping[str, Array], name: str, when: str = "") -> Array:
+    """(T,) of a state or of one element of an array, of which `z__0_1` is z[0, 1]."""
+    base, _, index = name.partition("__")
+    found = trace.get(f"{base}{when}", trace[base])[:, 0, 0]
+    return found[(slice(None), *map(int, index.split("_")))] if index else found
 
 
 def _cut(before: Array, marks: tuple[Marks, ...]) -> Array:

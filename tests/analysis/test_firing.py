@@ -52,6 +52,14 @@ def test_theta(I: float) -> None:
     assert np.isclose(rates(peak, [I], duration=1).exact[0], np.sqrt(I) / np.pi, rtol=1e-7)
 
 
+def test_a_flow_that_jumps_to_rest_is_silent() -> None:
+    """-v + I below 0.5 and v + I above: at I = 0.5 no extremum shows that it stops at the jump."""
+    n = neuron("dt: 0.1\nequations: dv/dt = where(v > 0.5, 1, -1)*v + I\nspike: v > 1\nreset: v = 0\n")
+    found = rates(n, [0.2, 0.5, 0.8], duration=20)
+    wanted = 1 / (np.log(0.8 / 0.3) + np.log(1.8 / 1.3))
+    assert np.allclose(found.exact, [0, 0, wanted], rtol=1e-6)
+
+
 def test_qif_between_finite_ends() -> None:
     """tau v' = v^2 + I: (atan(th/s) - atan(r/s)) tau/s with s = sqrt(I)."""
     n = neuron("dt: 0.01\nequations: dv/dt = (v^2 + I)/5\nspike: v > 3\nreset: v = -1\n")

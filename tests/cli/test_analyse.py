@@ -93,11 +93,13 @@ def test_a_picture_without_a_name(
 
 
 def test_three_states_and_a_flow_that_is_linear_in_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A projection, and nullclines and branches in numbers alone."""
+    """A projection, and nullclines and branches in numbers alone; states with an axis are their elements."""
     three = (
         "neuron: three\ndt: 0.1\nequations: dv/dt = v - v^3 - w - z + I; dw/dt = 0.1*(v - w); dz/dt = 0.05*(v - z)\n"
     )
-    for name, text in {"three": three + "spike: v > 0\n", "two": "neuron: two\n" + WILSON_COWAN}.items():
+    rows = "neuron: rows\naxes: {k: 2}\ndt: 0.1\nequations: dv/dt = v - v^3 + sum_k(u[k]) + I; du[k]/dt = v^2 - u[k]\n"
+    rows += "spike: v > 1\nreset: v = 0\n"
+    for name, text in {"three": three + "spike: v > 0\n", "rows": rows, "two": "neuron: two\n" + WILSON_COWAN}.items():
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
         printed(capsys, str(tmp_path / f"{name}.yaml"), "--plot", str(tmp_path / f"{name}.png"))
         assert size(tmp_path / f"{name}.png")[0] > 1000
