@@ -20,7 +20,7 @@ from neuroode.nn import costs
 from neuroode.program.cost import KNOWN, Sample, fitted
 
 MODELS = ("li", "lif", "prf", "drf", "sliding_psn")
-CELLS = ((64, 1), (1024, 1), (16384, 1), (256, 64), (4096, 64), (128, 2048), (2048, 512), (16, 8192))
+CELLS = ((64, 1), (1024, 1), (16384, 1), (32768, 1), (256, 64), (4096, 64), (128, 2048), (2048, 512), (16, 8192))
 STOP = 0.3  # seconds: a step that takes longer is not done at more steps
 
 

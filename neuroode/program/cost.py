@@ -24,8 +24,8 @@ Constants = Mapping[str, Mapping[str, float]]
 KINDS = {
     "sequential": ("call", "steps", "step ops", "lane steps", "lane ops"),
     "eager": ("call", "steps", "step ops", "lane steps", "lane ops"),
-    "scan": ("stages", "ops", "levels", "step ops", "lane ops", "scanned", "looped"),
-    "fft": ("stages", "ops", "levels", "step ops", "lane ops", "scanned", "looped", "transformed"),
+    "scan": ("stages", "ops", "levels", "steps", "step ops", "lane ops", "scanned", "looped"),
+    "fft": ("stages", "ops", "levels", "steps", "step ops", "lane ops", "scanned", "looped", "transformed"),
 }
 ROUNDS = 200  # of the fit
 PARALLEL_LANE_STEPS = 2**18  # below, one core does all
@@ -109,6 +109,7 @@ def _staged(program: Program, transforms: bool, steps: int, lanes: int) -> dict[
         "stages": len(parts.stages),
         "ops": pointwise,
         "levels": depth * sum(_numbers(s) / len(s.blocks) for s in scans if s not in moved),
+        "steps": steps * len(scans),
         "step ops": steps * sum(_weight(s.once) for s in loops),
         "lane ops": steps * lanes * pointwise,
         "scanned": steps * lanes * scanned,
