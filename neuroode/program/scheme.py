@@ -42,7 +42,7 @@ def _left_out(report: Report) -> list[Fact]:
     names = [s for s, kind in report.classes.items() if kind not in ("linear", "switched")]
     if not names:
         return []
-    claim = "no linear part: no eigenvalues, boundaries or responses are given"
+    claim = "no linear part: no multipliers of a step, boundaries or responses are given"
     return [Fact(claim, ", ".join(names), "proved", "their flows are not linear in the states that they read")]
 
 
