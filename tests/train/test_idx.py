@@ -78,7 +78,7 @@ def _rows(task: tasks.Task, part: str) -> zip:
         (IMAGES, encoded(np.zeros((50, 784))), "is not an idx file of unsigned bytes with 3 axes"),
         (IMAGES, b"<html>", "is not an idx file"),
         (IMAGES, b"", "is not an idx file"),
-        (IMAGES, gzip.compress(encoded(np.zeros((50, 28, 28))))[:-9], "cannot be read: "),
+        (IMAGES, gzip.compress(encoded(np.zeros((50, 28, 28))), mtime=0)[:-9], "cannot be read: "),
         (LABELS, encoded(np.arange(100)), "holds the label 99, not digits from 0 to 9"),
     ],
 )
