@@ -7,7 +7,8 @@ step are taken at its middle, and so are states that the parts read and other bl
 
 A state that an event resets is seen by the other parts at its threshold at most: it stops there, so that what an
 upstroke makes of it in the rest of the step enters no other state. Where several parts move that state, it stays
-where the first of them has brought it, and they start from its threshold.
+where the first of them has brought it, and they start from its threshold; but not where events are located, whose
+times need a step that is smooth in its length.
 
 Sources: Strang, SIAM J. Numer. Anal. 5 (1968); Hairer, Lubich and Wanner, Geometric Numerical Integration (2006),
 section II.5; Chen, Raman and Stern, SIAM J. Sci. Comput. 42 (2020) for Hodgkin-Huxley neurons.
@@ -262,8 +263,10 @@ class _Composition:
         self.now: dict[str, sp.Expr] = {s: self.x[s] for s in self.system.flows}
         self.stages: list[tuple[sp.Symbol, sp.Expr]] = []
         self.guards: dict[sp.Expr, sp.Expr] = {}
-        self.bounds, self.stopped = bounds(self.system), set[str]()
         self.shared = {s for p in found.parts for q in found.parts if p is not q for s in p.states if s in q.states}
+        self.bounds, self.stopped = bounds(self.system), set[str]()
+        if self.system.spec.within_step == "locate":  # the step ends at the event, and must be smooth up to it
+            self.bounds = {s: b for s, b in self.bounds.items() if s not in self.shared}
         self.count = 0
         self._drive(found)
         *halves, middle = found.parts

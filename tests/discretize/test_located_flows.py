@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from located import neuron, worst_gradient
+from scipy.integrate import solve_ivp
 
 import neuroode as no
 
@@ -121,3 +122,28 @@ def test_first_spikes_of_adex() -> None:
         times = at[found["s"][:, 0, i] > 0, i]
         assert times[0] == pytest.approx(first, abs=0.1)
         assert times[1] - times[0] == pytest.approx(interval, abs=0.2)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3])
+def test_a_splitting_by_terms_is_smooth_up_to_the_event(start: float) -> None:
+    """Two parts move v: its place in the middle stops nothing; times have order 2 and their gradients."""
+    n = no.Neuron(
+        "cubic", dt=0.1, within_step="locate", states={"v": start}, parameters={"p": 2.0, "th": 1.0},
+        equations="dv/dt = -v^3 + I - w; dw/dt = (v - w)/p", spike="v + 0.2*w > th", reset="v = -0.5*v; w += 0.1",
+    )  # fmt: skip
+    assert "split by terms" in n.discretize().updates[0].why
+
+    def first(steps: int) -> float:
+        found = n.simulate(np.full((steps, 1, 1), 2.5), dt=1 / steps, size=1)
+        k = int(np.argmax(found["s"].ravel() > 0))
+        return k / steps + float(found["s.time"].ravel()[k])
+
+    passed = solve_ivp(
+        lambda t, y: (-(y[0] ** 3) + 2.5 - y[1], (y[0] - y[1]) / 2), (0, 1), (start, 0), "DOP853", rtol=1e-12,
+        atol=1e-13, events=lambda t, y: y[0] + 0.2 * y[1] - 1,
+    ).t_events[0][0]  # fmt: skip
+    errors = [abs(first(steps) - passed) for steps in (5, 10, 20)]
+    assert np.log2(errors[0] / errors[2]) / 2 > 1.7
+    error, count = worst_gradient(n, 0.1, {"I": 2.5 + 0.3 * np.random.default_rng(0).normal(size=(8, 1, 2))})
+    assert count >= 2
+    assert error < 1e-6
