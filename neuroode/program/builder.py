@@ -24,6 +24,7 @@ class Builder:
         self.trainable: dict[str, bool] = {}
         self._known: dict[tuple, str] = {}
         self._constants: dict[str, float] = {}
+        self._negated: dict[str, str] = {}
         self._past: set[str] = set()
         self._count, self._prefix = start, prefix
 
@@ -81,6 +82,8 @@ class Builder:
             self.trainable[name] = any(self.trainable.get(a, False) for a in args)
             self._past.update([name] if any(map(self.reads_past, args)) else [])
             self._known[key] = name
+            if op == "neg":
+                self._negated[name] = args[0]
             self.assigns.append(Assign(name, op, args, value))
         return self._known[key]
 
@@ -97,11 +100,8 @@ class Builder:
         if op in ("add", "sub", "mul", "div"):
             return self._fold_binary(op, args, numbers)
         if op == "neg":
-            return self._inner_of(args[0], "neg")
+            return self._negated.get(args[0])
         return None
-
-    def _inner_of(self, name: str, op: str) -> str | None:
-        return next((k[1][0] for k, v in self._known.items() if v == name and k[0] == op), None)
 
     def _fold_power(self, base: str, exponent: object) -> str | None:
         return {0: self.const(1.0), 1: base}.get(exponent) if isinstance(exponent, int) and exponent in (0, 1) else None
