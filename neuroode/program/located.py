@@ -302,12 +302,12 @@ class Pieces:
 
     def _time(self, margin: Margin, y: States, still: States, known: tuple[str, str, str, str]) -> str:
         """The time of a crossing inside the piece, with its derivative; 0 where there is none."""
-        b, zero = self.b, self.b.const(0.0)
-        inside, until, left, begins = known
+        b, zero, (inside, until, left, begins) = self.b, self.b.const(0.0), known
         t0 = b.emit("detach", b.emit("where", inside, self._root(margin, still, until), zero))
         slope = margin.slope.call(b, still, t0)["m"]
         if margin.pull is not None:
             t0 = b.emit("detach", b.emit("where", inside, self._polished(margin, still, (t0, slope), until), zero))
+            slope = margin.slope.call(b, still, t0)["m"]
         touch = b.emit("mul", b.const(TOUCH), b.emit("abs", begins))
         counts = b.emit("mul", inside, b.emit("gt", b.emit("mul", slope, left), touch))
         safe = b.emit("detach", b.emit("where", counts, slope, b.const(1.0)))

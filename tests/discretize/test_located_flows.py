@@ -147,3 +147,15 @@ def test_a_splitting_by_terms_is_smooth_up_to_the_event(start: float) -> None:
     error, count = worst_gradient(n, 0.1, {"I": 2.5 + 0.3 * np.random.default_rng(0).normal(size=(8, 1, 2))})
     assert count >= 2
     assert error < 1e-6
+
+
+def test_gradients_at_long_steps_are_taken_at_the_time_that_was_found() -> None:
+    """A cubic flow split by terms, whose bracketed times are polished: the slope belongs to the polished time."""
+    n = no.Neuron(
+        "cubic", dt=0.2, within_step="locate", inputs={"I": "current"},
+        parameters={"p": no.Parameter(2.0, domain="positive"), "v_th": no.Parameter(1.0)},
+        equations="dv/dt = -v^3 + I - w; dw/dt = (v - w)/p", spike="v + 0.2*w > v_th", reset="v = -0.5*v; w += 0.1",
+    )  # fmt: skip
+    error, count = worst_gradient(n, 0.2, {"I": np.full((20, 1, 1), 2.5)})
+    assert count >= 5
+    assert error < 1e-6

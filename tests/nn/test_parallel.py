@@ -180,10 +180,10 @@ def test_newton_says_where_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = build("izhikevich", "newton")
     x = drive(layer, 90, 2)
     monkeypatch.setattr(newton_torch, "LIMIT", 3)
-    with pytest.warns(RuntimeWarning, match="newton did not settle on u, v within 3 iterations: it runs step by step"):
+    with pytest.warns(RuntimeWarning, match="newton did not settle on v, u within 3 iterations: it runs step by step"):
         found = by_layer(layer, x)
     assert_same(found, by_interpreter(layer, x), values=1e-10, grads=1e-9)
-    assert layer.iterations == {"u, v": 3}
+    assert layer.iterations == {"v, u": 3}
 
 
 def test_newton_has_nothing_to_do_for_a_linear_neuron() -> None:
