@@ -65,7 +65,14 @@ def test_a_neuron_without_dt_is_analysed_in_symbols(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    "words", [("lif", "--method", "euler"), ("brf",), ("tc_lif",), ("qif",), ("izhikevich", "--held", "I=5")]
+    "words",
+    [
+        ("lif", "--method", "euler"),
+        ("brf",),
+        ("tc_lif",),
+        ("qif",),
+        pytest.param(("izhikevich", "--held", "I=5"), marks=pytest.mark.slow),
+    ],
 )
 def test_pictures(words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.png"
@@ -92,6 +99,7 @@ def test_a_picture_without_a_name(
     assert [f.name for f in tmp_path.iterdir()] == ["li.png"]
 
 
+@pytest.mark.slow
 def test_three_states_and_a_flow_that_is_linear_in_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A projection, and nullclines and branches in numbers alone; states with an axis are their elements."""
     three = (
