@@ -19,7 +19,7 @@ from typing import Any
 
 from neuroode._errors import RunError
 from neuroode.nn.measured import MEASURED
-from neuroode.program.cost import KINDS, Choice, Constants, applicable, ranked
+from neuroode.program.cost import KINDS, KNOWN, Choice, Constants, applicable, ranked
 from neuroode.program.types import Program
 from neuroode.solvers.native import cache_dir, compiler_here, cpu
 
@@ -27,7 +27,7 @@ LAYOUT = 1  # of the file
 HINT = "measure again: neuroode bench --calibrate"
 PLAIN = " without a compiler"  # of a backend
 MOST = 4096  # choices that are remembered
-GAIN = 1.1  # auto leaves the loop for what is predicted to be so many times faster: predictions are not exact
+GAIN = 1.1  # auto leaves a loop for a scan, and both for a transform, that is predicted so many times faster
 _choices: dict[tuple, str] = {}
 
 
@@ -139,6 +139,8 @@ def choose(program: Program, steps: int, lanes: int, device: str, *, framework: 
         if len(_choices) >= MOST:
             _choices.clear()
         found = chosen(program, steps, lanes, device, framework=framework, kernel=kernel, cores=cores)
-        loop = next(c for c in found if c.schedule in ("sequential", "eager"))
-        _choices[key] = (loop if not found[0].milliseconds * GAIN < loop.milliseconds else found[0]).schedule
+        best, *others = sorted(found, key=lambda c: KNOWN.index(c.schedule))
+        for other in others:
+            best = other if other.milliseconds * GAIN < best.milliseconds else best
+        _choices[key] = best.schedule
     return _choices[key]
