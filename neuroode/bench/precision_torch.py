@@ -16,7 +16,7 @@ from neuroode.bench.measure import least_seconds
 from neuroode.bench.problems import CHECKED, LANES, Problem, Run, distance, reference
 
 METHODS = ("exact", "strang", "exp_euler", "euler", "heun", "rk4", "implicit_midpoint")
-LARGEST = 8000  # operations of a step; a C compiler takes half a minute for as many
+LARGEST = 10000  # operations of a step; a C compiler takes half a minute for as many
 F64 = torch.float64
 
 
