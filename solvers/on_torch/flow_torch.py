@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +29,7 @@ TOLERANCES = {torch.float32: (1e-5, 1e-7), torch.float64: (1e-7, 1e-9)}
 STEPS = 10_000  # of an adaptive method in one call
 LENGTHS = ("first_step", "min_step", "max_step")  # in units of time; torchdiffeq counts in those of s
 FACTORS = ("safety", "ifactor", "dfactor")
+TOO_LARGE = 1e10  # an error in tolerances
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,15 @@ class Solver:
         others = {n: self.options[n] for n in FACTORS if n in self.options}
         limit = int(self.options.get("max_num_steps", STEPS))
         # a step ends at the end: a value between steps has the error of an interpolation, which nothing controls
-        return lengths | others | {"max_num_steps": limit, "step_t": points[-1:], "norm": norm or worst_lane}
+        return (
+            lengths
+            | others
+            | {
+                "max_num_steps": limit,
+                "step_t": points[-1:],
+                "norm": (lambda e: _finite(norm(e))) if norm else worst_lane,
+            }
+        )
 
     def _fixed(self, length: float) -> dict[str, Any]:
         if self.step_size is None:
@@ -94,6 +104,11 @@ class Solver:
 def worst_lane(error: Tensor) -> Tensor:
     """The largest root mean square over the states of a lane: the tolerance holds in each, whatever the batch."""
     return error.detach().square().mean(0).amax().sqrt()
+
+
+def _size(norm: Callable[[Any], Tensor], error: Any) -> Tensor:
+    """A trial step whose error is no number is far too long: torchdiffeq would go on with a length that is none."""
+    return torch.nan_to_num(norm(error), nan=TOO_LARGE, posinf=TOO_LARGE).clamp_max(TOO_LARGE)
 
 
 def solver(options: Mapping[str, Any]) -> Solver:

@@ -283,3 +283,14 @@ def test_an_explosion_is_reported() -> None:
     burst = no.Neuron("burst", dt=1.0, equations="dv/dt = v^2 + 1 + I", outputs={"v": "v"})
     with pytest.raises(RunError, match=r"stiff or explodes|not finite"):
         burst.torch(1, solver="torchdiffeq", **DOUBLE)(torch.zeros(4, 1, 1, dtype=torch.float64))
+
+
+def test_a_first_step_that_overflows_is_made_shorter() -> None:
+    """Hodgkin and Huxley in steps of 1 ms: the first trial step of dopri5 runs into infinity in the upstroke."""
+    n = no.load("hodgkin_huxley")
+    layer = n.torch(1, dt=1.0, dtype=torch.float64, solver="torchdiffeq")
+    with torch.no_grad():
+        found = layer.trace(torch.full((4, 1, 1), 10.0, dtype=torch.float64))["v"][:, 0, 0].numpy()
+    wanted = n.simulate(np.full((800, 1, 1), 10.0), dt=0.005, method="rk4")["v"][199::200, 0, 0]
+    assert wanted.max() > 0
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
