@@ -85,15 +85,8 @@ class Solver:
         others = {n: self.options[n] for n in FACTORS if n in self.options}
         limit = int(self.options.get("max_num_steps", STEPS))
         # a step ends at the end: a value between steps has the error of an interpolation, which nothing controls
-        return (
-            lengths
-            | others
-            | {
-                "max_num_steps": limit,
-                "step_t": points[-1:],
-                "norm": (lambda e: _finite(norm(e))) if norm else worst_lane,
-            }
-        )
+        own = {"max_num_steps": limit, "step_t": points[-1:], "norm": partial(_size, norm or worst_lane)}
+        return lengths | others | own
 
     def _fixed(self, length: float) -> dict[str, Any]:
         if self.step_size is None:
