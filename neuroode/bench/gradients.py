@@ -48,7 +48,7 @@ def spike_times(jax: bool) -> str:
     wanted = spike_time()
     rows = [("closed form", *wanted)]
     for name, found in _all("spike_time", jax):
-        rows.append((name, *(x / TAU for x in found)))
+        rows.append((name, found[0] / TAU, found[1] / TAU))
     lines = ["| by | t*/tau | dt*/dI / tau | error |", "|---|---|---|---|"]
     for name, t, slope in rows:
         lines.append(f"| {name} | {t:.10f} | {slope:.10f} | {abs(slope - wanted[1]):.1e} |")

@@ -55,13 +55,17 @@ def _loss(dt: float = 1.0, **options: Any) -> tuple[float, ...]:
         return float(at), float(by_current), float(by_tau)
 
 
+def _last(layer: Any, x: Any) -> Any:
+    return layer(x)[0][-1].sum()
+
+
 def measure(adjoint: str, steps: int) -> None:
     """Print the peak in MiB of a gradient over so many steps; one of the same length has compiled everything before."""
     options = {"method": "Euler", "step_size": 1e-3}
     layer = no.load("li").jax(
         LANES, dt=1e-3, key=jax.random.key(0), solver="diffrax", adjoint=adjoint, solver_options=options
     )
-    gradient = eqx.filter_jit(eqx.filter_grad(lambda f, x: f(x)[0][-1].sum()))
+    gradient: Any = eqx.filter_jit(eqx.filter_grad(_last))
     x = jnp.ones((steps, 1, LANES))
     compiled = gradient.lower(layer, x).compile()
     jax.block_until_ready(gradient(layer, jnp.ones((4, 1, LANES))))

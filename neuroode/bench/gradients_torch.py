@@ -48,7 +48,8 @@ def spike_time() -> Iterator[tuple[str, tuple[float, ...]]]:
 def _first(**options: Any) -> tuple[float, float]:
     layer = neuron().torch(1, dt=1.0, dtype=F64, **options).set(tau=TAU)
     current = torch.tensor(CURRENT, dtype=F64, requires_grad=True)
-    first = layer.spike_times(current.expand(40, 1, 1))[0].min()
+    times: Any = layer.spike_times(current.expand(40, 1, 1))[0]
+    first = times.min()
     return first.item(), torch.autograd.grad(first, current)[0].item()
 
 

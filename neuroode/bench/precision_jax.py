@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import diffrax
@@ -20,8 +21,12 @@ def peer(problem: Problem, tolerances: tuple[float, ...]) -> Iterator[Point]:
         current = jnp.asarray(problem.currents(False))
         start = tuple(jnp.full(LANES, v) for v in problem.start)
         for rtol in tolerances:
-            solve = jax.jit(jax.vmap(lambda y, i, r=rtol: _integrate(problem, y, i, r)))
-            yield timed(problem, "diffrax Tsit5", rtol, lambda f=solve: np.asarray(f(start, current)))
+            solve: Any = jax.jit(jax.vmap(partial(_integrate, problem, rtol=rtol)))
+            yield timed(problem, "diffrax Tsit5", rtol, partial(_array, solve, start, current))
+
+
+def _array(solve: Any, start: Any, current: Any) -> np.ndarray:
+    return np.asarray(solve(start, current))
 
 
 def _integrate(problem: Problem, start: Any, current: Any, rtol: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def peer(problem: Problem, tolerances: tuple[float, ...]) -> Iterator[Point]:
     start = tuple(torch.full((LANES,), v, dtype=F64) for v in problem.start)
     ends = torch.tensor([0.0, problem.length(False)], dtype=F64)
     for rtol in tolerances:
-        yield timed(problem, "torchdiffeq dopri5", rtol, lambda r=rtol: _integrate(problem, current, start, ends, r))
+        yield timed(problem, "torchdiffeq dopri5", rtol, partial(_integrate, problem, current, start, ends, rtol))
 
 
 @torch.no_grad()

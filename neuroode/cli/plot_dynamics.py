@@ -97,7 +97,8 @@ def _path(trace: Mapping[str, Array], name: str, when: str = "") -> Array:
     """(T,) of a state or of one element of an array, of which `z__0_1` is z[0, 1]."""
     base, _, index = name.partition("__")
     found = trace.get(f"{base}{when}", trace[base])[:, 0, 0]
-    return found[(slice(None), *map(int, index.split("_")))] if index else found
+    at: tuple[Any, ...] = (slice(None), *map(int, index.split("_"))) if index else (...,)
+    return found[at]
 
 
 def _cut(before: Array, marks: tuple[Marks, ...]) -> Array:
