@@ -110,7 +110,7 @@ class SolverStep:
         report = neuron.analyse(dt, brief=True)
         self.hybrid: Hybrid = hybrid(report)
         self.choice, self.dt = choice, dt
-        self.inside = located_events(self.hybrid, report.system)
+        self.inside = tuple(e.name for e in located_events(report.system))
 
     @property
     def program(self) -> Program:

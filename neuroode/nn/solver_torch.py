@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.discretize.locate import SATURATE, inside
 from neuroode.nn import adjoints_torch, backsolve_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.events_torch import EVENTS, SAMPLES, Locating
@@ -22,6 +21,7 @@ from neuroode.nn.inputs_torch import Sequence, read_inputs
 from neuroode.nn.layer_torch import Found, NeuronLayer
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
+from neuroode.nn.solved import located_events
 from neuroode.nn.steps_torch import Call, Step, traced
 from neuroode.nn.tables_torch import with_tables
 from neuroode.nn.times_torch import begins, timed
@@ -134,14 +134,11 @@ def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Lo
         Unsupported: what has no time inside the step. RunError: options of it where no event is located.
     """
     names = {n: counts[n] for n in ("samples", "max_events") if n in counts}
-    if system.spec.within_step != "locate":
+    events = located_events(system)
+    if not events:
         if names:
             raise RunError(f"solver_options: '{next(iter(names))}' belongs to within_step: locate")
         return None
-    events, carried = inside(system)
-    if carried:
-        raise Unsupported(f"an event inside the step assigns the map {carried[0]}, which a solver does not run along",
-                          hint=f"make {carried[0]} a flow, or {SATURATE}")  # fmt: skip
     return Locating(
         events=tuple(e.name for e in events), detached=frozenset(e.name for e in events if e.detached),
         samples=names.get("samples", SAMPLES), most=names.get("max_events", EVENTS), gradient=gradient,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from odd import ODD
 
 import neuroode as no
 from neuroode import models
@@ -17,23 +18,6 @@ from neuroode.program.verify import verify_program
 
 LANES, STEPS = (2, 3), 8
 
-REST = {"duration": "2 ms", "hold": ["v"]}
-ODD = no.Neuron(
-    "odd",
-    dt="1 ms",
-    inputs={"I": no.Input("current", hold="linear"), "x": no.Input("impulse", at="end"), "z": "impulse"},
-    parameters={"tau": no.Parameter("10 ms", domain="positive"), "v_th": 1.0},
-    equations="""
-        dv/dt = (-v + I + 0.3*I[t-2] + 0.1*q[t-1] + sin(t/1 ms))/tau + x + 0.5*z
-        du/dt = (v^2 - u)/tau
-        q[t] = 0.9*q[t-1] + s + 0.1*r[t-1]
-    """,
-    events={
-        "s": {"when": "v > v_th and u > 0", "reset": "v -= v_th; q += 1", "refractory": REST},
-        "r": {"when": "u + q > 2", "reset": {"do": "u = 0.1*u + q[t-1]", "when": "next_step"}},
-    },
-    outputs={"s": "s", "w": "after(v) + q"},
-)  # fmt: skip
 LEFT_OUT = {"theta", *(n for n in models.names() if not no.load(n).system().flows)}  # theta: its peak at infinity
 
 
