@@ -17,6 +17,6 @@ def located_events(system: OdeSystem) -> tuple[Event, ...]:
         return ()
     events, carried = inside(system)
     if carried:
-        raise Unsupported(f"within_step: locate: an event assigns {carried[0]}, a map, which a solver does not run along",
+        raise Unsupported(f"within_step: locate: an event assigns {carried[0]}, a map, which no solver runs along",
                           hint=f"declare d{carried[0]}/dt, leave solver= out, or {SATURATE}")  # fmt: skip
     return tuple(events)
