@@ -38,7 +38,7 @@ def _figure(value: float, relation: Relation | None) -> str:
     if (
         relation
         and relation.operator in ("<=", "<")
-        and relation.bound <= SMALL
+        and 0 < relation.bound <= SMALL
         and relation.met({relation.figure: value})
     ):
         return f"at most {relation.bound:g}" if relation.operator == "<=" else f"below {relation.bound:g}"
