@@ -219,6 +219,7 @@ class Neuron:
         method: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
+        noise: Mapping[str, Any] | None = None,
         axes: Mapping[str, int] | None = None,
         operators: Mapping[str, Any] | None = None,
         check_finite: bool = False,
@@ -229,7 +230,8 @@ class Neuron:
             x: (T, B, *size*, *axes of the input*), or a mapping of such by input name; None without inputs.
             steps, batch, size: T, B and *size* of a neuron without inputs.
             parameters: constrained values that replace the declared ones; each broadcasts against *size*.
-            seed: of random inits.
+            seed: of random inits and noise streams, 0 to 2^32 - 1.
+            noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers.
             axes: sizes of axes that replace the declared ones.
             operators: functions of (B, *size*) of the external operators; (N, N) matrices of dense ones, else drawn.
             check_finite: raise with the first step, lane and state where a number is not finite.
@@ -243,6 +245,7 @@ class Neuron:
         from neuroode.program.arrays import lanes_of, sequence
         from neuroode.program.finite import require_finite
         from neuroode.program.interpret import run
+        from neuroode.program.noise import noise_of_run
         from neuroode.program.operators import functions
         from neuroode.program.pack import groups, packed_by_name, unpacked
         from neuroode.program.values import initial_values, joined, slots, tables
@@ -251,7 +254,7 @@ class Neuron:
             other = self.with_axes(axes)
             return other.simulate(
                 x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed,
-                operators=operators, check_finite=check_finite,
+                noise=noise, operators=operators, check_finite=check_finite,
             )  # fmt: skip
         program = self.program(dt, method=method)
         declared = program.given
@@ -273,6 +276,7 @@ class Neuron:
         start = initial_values(self.spec, step, shape[2:], rng, parameters or {})
         values = slots(self.spec, start, shape[2:]) | {"dt": np.asarray(step)}
         inputs = dict(zip(declared, unpacked(arrays, found), strict=True))
+        inputs |= noise_of_run(program, shape, step, seed, noise)
         inputs |= tables(self.spec, start, shape[2:], shape[0])
         calls = functions(program, operators or {}, shape[2:], rng)
         trace = run(program, values, inputs, operators=calls).trace

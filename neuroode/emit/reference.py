@@ -80,7 +80,7 @@ def _lively_inputs(
     Raises:
         Unsupported: no scale gives a run of finite numbers.
     """
-    shape, names = (_steps(spec, program), 1, NEURONS), (*program.given, *program.tables)
+    shape, names = (_steps(spec, program), 1, NEURONS), program.fed
     draws = {n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, shape) for i, n in enumerate(names)}
     declared = {e.name for e in spec.events}
     events = {n for n, _ in program.trace if ELEMENT.sub("", n) in declared}

@@ -173,7 +173,7 @@ def _plain(text: str) -> str:
 
 def module_text(program: Program) -> str:
     """The class up to its forward."""
-    return MODULE.format(inputs=", ".join((*program.given, *program.tables))).rstrip() + "\n"
+    return MODULE.format(inputs=", ".join(program.fed)).rstrip() + "\n"
 
 
 def sums_line(program: Program) -> str:

@@ -114,7 +114,7 @@ def standalone_jax(spec: NeuronSpec, program: Program, dt: float) -> str:
         sums_text(program, JAX, weights_over_time(spec)),
         transforms.partition("import annotations\n")[2],
         data(spec, program, dt, found),
-        MODULE.format(inputs=", ".join((*program.given, *program.tables)), sums=sums),
+        MODULE.format(inputs=", ".join(program.fed), sums=sums),
         CHECK,
         REPORT,
     )

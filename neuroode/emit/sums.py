@@ -73,7 +73,7 @@ def sums_text(program: Program, dialect: Dialect, weights: dict[str, bool]) -> s
             found.append(f"({sub.inputs!r}, {name}_prologue, {name}_step)")
         rows.append(f"    ({each.name!r}, {', '.join(found)}),")
     names = [
-        f"GIVEN = {(*program.given, *program.tables)!r}", f"CLOCKS = {(EARLIER, STEP, CLOCK)!r}",
+        f"GIVEN = {program.fed!r}", f"CLOCKS = {(EARLIER, STEP, CLOCK)!r}",
         f"WEIGHTS = {weights!r}  # name: over (tau, t), or over tau alone", "SUMS = [", *rows, "]",
     ]  # fmt: skip
     functions = FUNCTIONS.strip("\n").format(**WORDS[dialect.framework])

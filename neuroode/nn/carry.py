@@ -9,10 +9,14 @@ from neuroode._errors import RunError
 from neuroode.program.types import Program
 
 LAST = "last output"  # of a recurrent layer
+NOISE_KEY = "noise key"  # (B, 2) whole numbers: the seed of each sample, and the number of its next step
 
 
 class Carry(Mapping[str, Any]):
-    """State parts (`v`, `u.re`), past values (`I[t-1]`), a recurrent layer's last output; (B, *size*, *axes*) each."""
+    """State parts (`v`, `u.re`), past values (`I[t-1]`), a recurrent layer's last output; (B, *size*, *axes*) each.
+
+    Where there is noise, `noise key` holds its seed and the number of the next step, whole numbers, (B, 2).
+    """
 
     __slots__ = ("_arrays", "digest")
 
@@ -53,6 +57,8 @@ def check_carry(
         what = "another model or method" if isinstance(carry, Carry) else f"a {type(carry).__name__}"
         raise RunError(f"the carry is of {what}", hint="pass what this layer returned, or None to start afresh")
     for name, value in carry.items():
+        if name == NOISE_KEY:
+            continue  # checked where it is read
         full = ((*wanted[0], *(axes or {}).get(name, ())), *wanted[1:])
         if (found := describe(value)) != full:
             raise RunError(

@@ -46,12 +46,12 @@ def refuse_clock(model: str, names: Sequence[str], x: Any, steps: Any, batch: An
                        hint="pass x, (T, B, *size*), without steps= and batch=")  # fmt: skip
 
 
-def check_shape(name: str, shape: Sequence[int], size: tuple[int, ...]) -> None:
+def check_shape(name: str, shape: Sequence[int], size: tuple[int, ...], what: str = "input") -> None:
     """Raise RunError where an input is not (T, B, *size*)."""
     if len(shape) != 2 + len(size) or tuple(shape[2:]) != size:
         wanted = ", ".join(["T", "B", *map(str, size)])
         raise RunError(
-            f"input '{name}' has shape {tuple(shape)}, expected ({wanted})", hint="time comes first, then batch"
+            f"{what} '{name}' has shape {tuple(shape)}, expected ({wanted})", hint="time comes first, then batch"
         )
 
 

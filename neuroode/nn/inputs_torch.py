@@ -22,13 +22,14 @@ WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in;
-    `durations` of steps that differ, (T, B or 1, 1, ...)."""
+    `durations` of steps that differ, (T, B or 1, 1, ...); `noise_key` after the call, where there is noise."""
 
     inputs: list[Tensor]
     batch: int
     lengths: Tensor | None
     dtype: torch.dtype
     durations: Tensor | None = None
+    noise_key: Tensor | None = None
 
 
 def read_inputs(
@@ -52,7 +53,7 @@ def read_inputs(
     else:
         refuse_clock(model, names, x, steps, batch)
     given = by_name(model, names, x)
-    rows = [_checked(layer, g, value) for g, value in zip(found, given, strict=True)]
+    rows = [checked(layer, g, value) for g, value in zip(found, given, strict=True)]
     first = rows[0]
     check_agree(names, [r.shape[: 2 + len(layer.size)] for r in rows])
     dtype = given[0].dtype
@@ -61,20 +62,21 @@ def read_inputs(
     return Sequence(inputs, first.shape[1], limits, dtype if dtype in SHORT else first.dtype)
 
 
-def _checked(layer: Any, group: Group, x: Any) -> Tensor:
+def checked(layer: Any, group: Group, x: Any, what: str = "input") -> Tensor:
+    """One array of a call, (T, B, *size*, *axes*), in the layer's dtype; `what` it is called in a message."""
     like, name, size = layer._like, group.name, (*layer.size, *group.shape)
     if not isinstance(x, Tensor):
-        raise RunError(f"input '{name}' is a {type(x).__name__}, not a torch tensor")
+        raise RunError(f"{what} '{name}' is a {type(x).__name__}, not a torch tensor")
     if x.layout != torch.strided:
-        raise RunError(f"input '{name}' is sparse, expected a dense tensor", hint="write x.to_dense()")
-    check_shape(name, x.shape, size)
+        raise RunError(f"{what} '{name}' is sparse, expected a dense tensor", hint="write x.to_dense()")
+    check_shape(name, x.shape, size, what)
     if x.device != like.device:
-        raise RunError(f"input '{name}' is on {x.device}, the layer on {like.device}")
+        raise RunError(f"{what} '{name}' is on {x.device}, the layer on {like.device}")
     if x.dtype in SHORT:
         return x.to(like.dtype)
     if x.dtype != like.dtype:
         raise RunError(
-            f"input '{name}' is {x.dtype}, the layer computes in {like.dtype}", hint=f"write x.to({like.dtype})"
+            f"{what} '{name}' is {x.dtype}, the layer computes in {like.dtype}", hint=f"write x.to({like.dtype})"
         )
     return x
 

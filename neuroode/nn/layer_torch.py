@@ -11,8 +11,10 @@ import torch
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn import call_torch, eager_torch, kernels_torch, parallel_torch, prologue_torch, prologue_traced_torch
 from neuroode.nn.axes import Border
-from neuroode.nn.carry import LAST, Carry, check_carry
-from neuroode.nn.inputs_torch import Sequence, read_inputs
+from neuroode.nn.carry import LAST, NOISE_KEY, Carry, check_carry
+from neuroode.nn.finite_torch import require_finite
+from neuroode.nn.inputs_torch import Sequence
+from neuroode.nn.noise_torch import fresh_key, given_of
 from neuroode.nn.operators_torch import Operators
 from neuroode.nn.options import changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
@@ -22,7 +24,7 @@ from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.spikes_torch import spike_times
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.nn.tables_torch import with_tables
-from neuroode.nn.times_torch import coefficients_at, timed
+from neuroode.nn.times_torch import coefficients_at
 from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import Program
 from neuroode.program.values import joined
@@ -144,6 +146,7 @@ class NeuronLayer(torch.nn.Module):
     def forward(
         self, x: Tensor | Mapping[str, Tensor] | None = None, carry: Carry | None = None, *,
         lengths: Tensor | None = None, times: Any = None, steps: int | None = None, batch: int | None = None,
+        seed: int | None = None, noise: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
         """Run over a sequence.
 
@@ -154,17 +157,19 @@ class NeuronLayer(torch.nn.Module):
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
             times: (T,) or (T, B), at which the steps end, in the unit of dt: step k runs from times[k-1], or 0, to
                 times[k], with x[k] held over it. None: every dt.
+            seed: of the noise streams, 0 to 2^32 - 1; None: that of the carry, else drawn from torch's generator.
+            noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers, with gradients.
 
         Raises:
             RunError: a wrong shape, dtype, device, length, time or carry.
         """
         if torch.compiler.is_compiling():
             kernels_torch.make_ready(self._key())
-        given = timed(self, read_inputs(self, x, lengths, steps, batch), times)
+        given = given_of(self, x, carry, lengths=lengths, times=times, steps=steps, batch=batch, seed=seed, noise=noise)
         outputs, after, last = self._run(given, carry)
         if self.check_finite:
-            self._require_finite(given, carry, [*outputs, *after])
-        return self._named(outputs, given), self._carry(after, last)
+            require_finite(self, given, carry, [*outputs, *after])
+        return self._named(outputs, given), self._carry(after, last, given.noise_key)
 
     def _run(self, given: Sequence, carry: Carry | None) -> Found:
         if given.durations is not None:
@@ -174,12 +179,12 @@ class NeuronLayer(torch.nn.Module):
         found = self._run_call(kernel, given, carry) if schedule not in PARALLEL else None
         return found or self._run_parts(schedule, kernel, given, carry)
 
-    def trace(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
-        steps: int | None = None, batch: int | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        return self._traced(timed(self, read_inputs(self, x, lengths, steps, batch), times), carry)
+    def trace(self, x: Any = None, carry: Carry | None = None, **call: Any) -> dict[str, Tensor]:
+        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs.
+
+        `call`: lengths, times, steps, batch, seed, noise as those of `forward`.
+        """
+        return self._traced(given_of(self, x, carry, **call), carry)
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         coefficients, start, last = self._prepare(given, carry)
@@ -189,12 +194,11 @@ class NeuronLayer(torch.nn.Module):
         return self._border.join_by_name(named)
 
     def spike_times(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
-        steps: int | None = None, batch: int | None = None,
-    ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
+        self, x: Any = None, carry: Carry | None = None, **call: Any
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:
         """Times (T, B, *size*) of the first event of each step since the start of the call, inf where there is none, a
         dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
-        return spike_times(self, x, carry, lengths=lengths, times=times, steps=steps, batch=batch)
+        return spike_times(self, x, carry, **call)
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""
@@ -203,7 +207,8 @@ class NeuronLayer(torch.nn.Module):
         _, inits = self._prologue()
         shape = (batch, *self.size)
         last = self._like.new_zeros(shape) if self.recurrent else None
-        return self._carry([v.to(self._like.dtype).expand(shape) for v in inits], last)
+        key = fresh_key(batch, self._like.device) if self.program.noise else None
+        return self._carry([v.to(self._like.dtype).expand(shape) for v in inits], last, key)
 
     def _prologue(self) -> tuple[list[Tensor], list[Tensor]]:
         """Coefficients and inits, computed in float64: a few numbers per neuron, once per call."""
@@ -267,9 +272,9 @@ class NeuronLayer(torch.nn.Module):
         r = self.recurrent
         return self.program.digest + ("" if r is None else f" {r.output}->{r.input}")
 
-    def _carry(self, arrays: list[Tensor], last: Tensor | None) -> Carry:
-        named = self._border.join(arrays, self._border.carry)
-        return Carry(named if last is None else named | {LAST: last}, self._digest())
+    def _carry(self, arrays: list[Tensor], last: Tensor | None, key: Tensor | None) -> Carry:
+        beside = {n: x for n, x in ((LAST, last), (NOISE_KEY, key)) if x is not None}
+        return Carry(self._border.join(arrays, self._border.carry) | beside, self._digest())
 
     def _named(self, outputs: list[Tensor], given: Sequence) -> Tensor | dict[str, Tensor]:
         rows = self._border.join([o.to(given.dtype) for o in outputs], self._border.outputs)
@@ -329,20 +334,6 @@ class NeuronLayer(torch.nn.Module):
             [a.reshape(given.batch, *self.size) for a in after],
             last,
         )
-
-    def _require_finite(self, given: Sequence, carry: Carry | None, found: list[Tensor]) -> None:
-        """Raise with the first step, lane and state that is not finite."""
-        if all(bool(torch.isfinite(a).all()) for a in found):
-            return
-        with torch.no_grad():
-            rows = self._traced(given, carry)
-        bad = {n: torch.nonzero(~torch.isfinite(v)) for n, v in rows.items()}
-        first = {n: b[0].tolist() for n, b in bad.items() if len(b)}
-        if not first:
-            raise RunError(f"a value of '{self.neuron.spec.name}' is not finite")
-        name = min(first, key=lambda n: first[n][0])
-        t, *lane = first[name]
-        raise RunError(f"'{name}' of '{self.neuron.spec.name}' is not finite from step {t} on, lane {tuple(lane)}")
 
     # life
 

@@ -17,14 +17,15 @@ from neuroode._errors import RunError, Unsupported
 from neuroode.nn import adjoints_torch, backsolve_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.events_torch import EVENTS, SAMPLES, Locating
-from neuroode.nn.inputs_torch import Sequence, read_inputs
+from neuroode.nn.inputs_torch import Sequence
+from neuroode.nn.noise_torch import given_of
 from neuroode.nn.layer_torch import Found, NeuronLayer
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
 from neuroode.nn.solved import located_events
 from neuroode.nn.steps_torch import Call, Step, traced
 from neuroode.nn.tables_torch import with_tables
-from neuroode.nn.times_torch import begins, timed
+from neuroode.nn.times_torch import begins
 from neuroode.program.hybrid import hybrid
 from neuroode.program.values import joined
 from neuroode.solvers.on_torch import flow_torch
@@ -101,18 +102,17 @@ class SolverLayer(NeuronLayer):
         self.gap = gap
 
     def spike_times(
-        self, x: Any = None, carry: Carry | None = None, *, lengths: Tensor | None = None, times: Any = None,
-        steps: int | None = None, batch: int | None = None,
-    ) -> tuple[Tensor | dict[str, Tensor], Carry]:  # fmt: skip
+        self, x: Any = None, carry: Carry | None = None, **call: Any
+    ) -> tuple[Tensor | dict[str, Tensor], Carry]:
         """As of a `NeuronLayer`."""
         if self.locating is None:
             raise Unsupported(f"'{self.neuron.spec.name}' takes events at the end of the step: they have no times",
                               hint="declare within_step: locate")  # fmt: skip
-        given = timed(self, read_inputs(self, x, lengths, steps, batch), times)
+        given = given_of(self, x, carry, **call)
         outputs, after, _ = self._run(given, carry, replace(self._step, timed=True))
         rows = outputs[len(self.program.outputs) :]
-        found = {e: begins(self, times, x) + x for e, x in zip(self.locating.events, rows, strict=True)}
-        return next(iter(found.values())) if len(found) == 1 else found, self._carry(after, None)
+        found = {e: begins(self, call.get("times"), x) + x for e, x in zip(self.locating.events, rows, strict=True)}
+        return next(iter(found.values())) if len(found) == 1 else found, self._carry(after, None, given.noise_key)
 
     def _traced(self, given: Sequence, carry: Carry | None) -> dict[str, Tensor]:
         call, start = self._call_of(given, carry)

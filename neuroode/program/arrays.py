@@ -10,19 +10,19 @@ from neuroode._errors import RunError
 from neuroode.program.pack import Group
 
 
-def sequence(group: Group, x: Any) -> np.ndarray:
-    """One input, (T, B, *size*, *axes*)."""
+def sequence(group: Group, x: Any, what: str = "input") -> np.ndarray:
+    """One input, (T, B, *size*, *axes*); `what` it is called in a message."""
     try:
         found = np.asarray(x)
         if not np.iscomplexobj(found):
             found = found.astype(float)
     except (TypeError, ValueError) as error:
-        raise RunError(f"input '{group.name}' is not made of numbers") from error
+        raise RunError(f"{what} '{group.name}' is not made of numbers") from error
     if np.iscomplexobj(found):
-        raise RunError(f"input '{group.name}' is complex, inputs are real", hint="pass its real part")
+        raise RunError(f"{what} '{group.name}' is complex, expected real numbers", hint="pass its real part")
     if found.ndim < 2 + len(group.shape) or found.shape[found.ndim - len(group.shape) :] != group.shape:
         wanted = ", ".join(["T", "B", "*size*", *map(str, group.shape)])
-        raise RunError(f"input '{group.name}' has shape {found.shape}, expected ({wanted})")
+        raise RunError(f"{what} '{group.name}' has shape {found.shape}, expected ({wanted})")
     return found
 
 

@@ -19,8 +19,9 @@ from neuroode.program import conditions, refractory
 from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.located import Pieces
 from neuroode.program.lower import Lowering, Value
+from neuroode.program.noise import declared, input_names
 from neuroode.program.slices import signed
-from neuroode.program.types import CLOCK, Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program, SequenceSum
+from neuroode.program.types import Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program, SequenceSum
 from neuroode.program.verify import verify_program
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.build import MARGIN, build_system
@@ -146,7 +147,7 @@ class _Step:
     def _now(self, name: str) -> Value:
         """`name[t]`."""
         system = self.system
-        if name in system.inputs:
+        if name in system.inputs or name in system.noise:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
         if name in system.flows and self.located:
             return self.located.value(name)
@@ -342,11 +343,6 @@ class _Step:
             rows |= dict(zip([f"{p}[t-{k}]" for p in self._parts(name)], values, strict=False))
         return rows
 
-    def _inputs(self) -> tuple[str, ...]:
-        """Declared inputs, or the clock, then tables over time, then sums over the sequence."""
-        made = (*self.system.tables, *(s.name for s in self.system.sums))
-        return (tuple(n for n in self.system.inputs if n not in made) or (CLOCK,)) + made
-
     def _assemble(
         self, outputs: list[tuple[str, str]], trace: list[tuple[str, str]], next_values: dict[str, str],
         carry: tuple[CarrySlot, ...], b: Builder,
@@ -368,7 +364,8 @@ class _Step:
         called = {a.value for a in body_live if a.op == "operator"}
         return Program(
             name=self.system.spec.name,
-            inputs=self._inputs(),
+            inputs=input_names(self.system),
+            noise=declared(self.system),
             tables=self.system.tables,
             sums=tuple(SequenceSum(s.name, *map(_of_system, s.parts)) for s in self.system.sums),
             operators=tuple((n, k) for n, k in self.system.spec.operators if n in called),

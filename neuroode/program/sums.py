@@ -37,7 +37,7 @@ def completed(
         inputs: of the call; tables, (T, 1, *size*); parameters over the sequence, (tau, t, *level*) or (tau, *level*).
     """
     known, runs = dict(inputs), []
-    shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in (*program.given, *program.tables)])
+    shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.fed])
     for each in program.sums:
         found = _ran(each, parameters, known, shape)
         known[each.name] = np.einsum("st...,sb...->tb...", found.w, found.v)

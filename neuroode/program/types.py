@@ -131,6 +131,18 @@ class Plan:
         return [{n: list(v) if isinstance(v := getattr(r, n), tuple) else v for n in names} for r in self.rows]
 
 
+#: what a noise stream holds: uniform in (0, 1), standard normal, or a Wiener increment over the step, N(0, dt)
+NOISES = ("uniform", "normal", "wiener")
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """An input that the call draws: one number a step and lane, fixed by seed, name, step, sample and lane."""
+
+    name: str
+    kind: str  # one of NOISES
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceSum:
     """An input that is known before the first step: the sum over tau of weight(tau, t)*value(tau), for every t.
@@ -150,7 +162,8 @@ class Program:
     """One step of one neuron, and what surrounds it.
 
     Attributes:
-        inputs: names of inputs, in order: those of a call, tables, sums; the body reads `x.NAME`.
+        inputs: names of inputs, in order: those of a call, noise, tables, sums; the body reads `x.NAME`.
+        noise: those of the inputs that are random numbers, fresh each step (`solvers/on_numpy/random.py`).
         operators: (name, external | dense) of the functions across neurons that the body calls.
         tables: those of the inputs that are parameters over time: row `step` of each, (T, *level*) for all samples.
         sums: those of the inputs that are sums over the whole sequence, each after what it reads.
@@ -172,6 +185,7 @@ class Program:
     outputs: tuple[tuple[str, str], ...]
     next: tuple[tuple[str, str], ...]
     trace: tuple[tuple[str, str], ...]
+    noise: tuple[Noise, ...] = ()
     tables: tuple[str, ...] = ()
     sums: tuple[SequenceSum, ...] = ()
     operators: tuple[tuple[str, str], ...] = ()
@@ -182,7 +196,12 @@ class Program:
     @property
     def given(self) -> tuple[str, ...]:
         """The inputs that a call passes: the declared ones, or the clock."""
-        return self.inputs[: len(self.inputs) - len(self.tables) - len(self.sums)]
+        return self.fed[: len(self.fed) - len(self.noise) - len(self.tables)]
+
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """The inputs of a stand-alone source: all but the sums, which it computes."""
+        return self.inputs[: len(self.inputs) - len(self.sums)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from neuroode._errors import LoweringError
-from neuroode.program.types import OPS, Assign, Program
+from neuroode.program.types import NOISES, OPS, Assign, Program
 
 
 def verify_program(program: Program) -> None:
@@ -22,6 +22,7 @@ def verify_program(program: Program) -> None:
     start = coefficients | {f"c.{s.name}" for s in program.carry} | {f"x.{n}" for n in program.inputs}
     values = _check_code(program.name, program.body, start, "body")
     _require(program.name, (v for _, v in (*program.outputs, *program.next, *program.trace)), values, "result")
+    _check_inputs(program)
     _check_events(program)
     for slot in program.events:
         _require(program.name, [slot.margin], values, f"margin of {slot.name}")
@@ -51,6 +52,16 @@ IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
     "expm": _is_entry,
     **dict.fromkeys(("event", "operator"), lambda a: isinstance(a.value, str)),
 }
+
+
+def _check_inputs(program: Program) -> None:
+    """Noise, tables and sums are the last of the inputs, in this order; noise is of a kind that there is."""
+    made = (*(n.name for n in program.noise), *program.tables, *(s.name for s in program.sums))
+    if made and program.inputs[-len(made) :] != made:
+        raise LoweringError(f"{program.name}: the inputs do not end in noise, tables and sums: {', '.join(made)}")
+    for n in program.noise:
+        if n.kind not in NOISES:
+            raise LoweringError(f"{program.name}: noise {n.name} of the kind {n.kind!r}")
 
 
 def _check_events(program: Program) -> None:

@@ -60,6 +60,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         symbols=table.symbols,
         removable=table.removable,
         ramps=table.ramps,
+        noise=dict(table.noise),
         tables=tables,
         sums=sums,
     )

@@ -42,7 +42,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
     ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
-    ("noise streams", lambda spec: [n.name for n in spec.noise]),
     ("trained delays", trained),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
     ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),

@@ -69,6 +69,8 @@ class SymbolTable:
         self.kinds: dict[str, str] = {p.name: "parameter" for p in spec.parameters}
         self.kinds |= {i.name: "input" for i in spec.inputs}
         self.kinds |= {e.name: "event" for e in spec.events}
+        self.noise: dict[str, str] = {n.name: n.kind for n in spec.noise}
+        self.kinds |= dict.fromkeys(self.noise, "noise")
         for e in spec.equations:
             names = [e.name + "'" * k for k in range(e.order if e.kind == "flow" else 1)]
             self.kinds |= dict.fromkeys(names, e.kind)

@@ -99,6 +99,7 @@ class OdeSystem:
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
     input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
+    `noise`: streams of random numbers by name, their kind uniform, normal or wiener; read as `NAME[t]`.
     `tables`: those of the inputs that are parameters over time, read by `step`. `sums`: those that are sums over the
     whole sequence, each after what it reads.
     """
@@ -116,6 +117,7 @@ class OdeSystem:
     complex: frozenset[str]
     symbols: dict[str, sp.Symbol] = field(repr=False)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
+    noise: dict[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     sums: tuple[SequenceSum, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)

@@ -1,0 +1,105 @@
+"""Noise streams: an input that the call draws. Against the interpreter with the same seed, chunks, replay, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import neuroode as no
+from neuroode.program.types import Noise
+from neuroode.spec.read_yaml import read_text
+
+F64 = torch.float64
+ESCAPE = """
+neuron: escape
+dt: 0.5
+axes: {k: 2}
+inputs: {I: current}
+noise: {U: uniform, Z: {kind: normal, axes: [k]}}
+parameters: {tau: {value: 5, domain: positive}}
+equations: |
+  dv/dt = (-v + I + sum_k(Z[k]))/tau
+spike: clip(v, 0, 1) > U
+reset: v -= 0.1
+outputs: {s: s, v: v}
+"""
+
+
+def escape() -> no.Neuron:
+    return no.Neuron.from_spec(read_text(ESCAPE))
+
+
+def drive(*shape: int) -> torch.Tensor:
+    return torch.as_tensor(np.random.default_rng(0).normal(0.4, 0.5, shape))
+
+
+def test_noise_is_an_input_behind_the_given_ones() -> None:
+    program = escape().program()
+    assert program.inputs == ("I", "U", "Z__0", "Z__1")
+    assert program.given == ("I",)
+    assert program.noise == (Noise("U", "uniform"), Noise("Z__0", "normal"), Noise("Z__1", "normal"))
+
+
+@pytest.mark.parametrize("schedule", ["eager", "sequential", "auto"])
+def test_a_layer_is_the_interpreter_with_that_seed(schedule: str) -> None:
+    x = drive(40, 3, 4)
+    rows = escape().simulate(x.numpy(), seed=7)
+    found, _ = escape().torch(4, dtype=F64, schedule=schedule)(x, seed=7)
+    assert 0.05 < rows["s"].mean() < 0.9
+    np.testing.assert_array_equal(found["s"].detach(), rows["s"])
+    np.testing.assert_allclose(found["v"].detach(), rows["v.before"], atol=1e-12)
+    assert not np.array_equal(rows["s"], escape().simulate(x.numpy(), seed=8)["s"])
+
+
+def test_two_calls_equal_one() -> None:
+    layer, x, lengths = escape().torch(4, dtype=F64), drive(30, 3, 4), torch.tensor([30, 11, 0])
+    whole, last = layer(x, seed=3, lengths=lengths)
+    first, between = layer(x[:11], seed=3, lengths=lengths.clamp(max=11))
+    second, end = layer(x[11:], between, lengths=(lengths - 11).clamp(min=0))
+    for name in whole:
+        assert torch.equal(torch.cat([first[name], second[name]]), whole[name])
+    assert all(torch.equal(end[n], last[n]) for n in last)
+    assert last["noise key"].tolist() == [[3, 30], [3, 11], [3, 0]]
+
+
+def test_a_seed_is_drawn_from_the_generator_of_torch() -> None:
+    layer, x = escape().torch(4, dtype=F64), drive(20, 2, 4)
+    torch.manual_seed(1)
+    first, other = layer(x)[0]["s"], layer(x)[0]["s"]
+    torch.manual_seed(1)
+    assert torch.equal(layer(x)[0]["s"], first)
+    assert not torch.equal(first, other)
+    start = layer.init_carry(2)
+    assert torch.equal(layer(x, start)[0]["s"], layer(x, start)[0]["s"])
+
+
+def test_replayed_noise_has_gradients() -> None:
+    layer, x = escape().torch(4, dtype=F64), drive(12, 2, 4)
+    z = torch.randn(12, 2, 4, 2, dtype=F64, requires_grad=True)
+    u = torch.rand(12, 2, 4, dtype=F64)
+    found, _ = layer(x, noise={"Z": z, "U": u})
+    rows = escape().simulate(x.numpy(), noise={"Z": z.detach().numpy(), "U": u.numpy()})
+    np.testing.assert_allclose(found["v"].detach(), rows["v.before"], atol=1e-12)
+    (slope,) = torch.autograd.grad(found["v"].sum(), z)
+    eager = escape().torch(4, dtype=F64, schedule="eager")(x, noise={"Z": z, "U": u})[0]["v"]
+    torch.testing.assert_close(slope, torch.autograd.grad(eager.sum(), z)[0], atol=1e-10, rtol=0)
+    assert slope.abs().sum() > 1
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    layer, x = escape().torch(4, dtype=F64), drive(12, 2, 4)
+    for call, message in (
+        ({"seed": -1}, "seed is -1, expected a whole number from 0 to 2\\^32 - 1"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"noise": {"W": x}}, "'W' is no noise stream; noise of 'escape': U, Z"),
+        ({"noise": x}, "noise is a Tensor"),
+        ({"noise": {"Z": x}}, "noise 'Z' has shape"),
+        ({"noise": {"U": x[:3]}}, "noise 'U' is \\(3, 2, 4\\)"),
+    ):
+        with pytest.raises(no.RunError, match=message):
+            layer(x, **call)
+    with pytest.raises(no.RunError, match="seed=1: 'lif' has no noise"):
+        no.load("lif").torch(4, 1.0)(torch.zeros(3, 2, 4), seed=1)
+    with pytest.raises(no.RunError, match="noise 'U' is"):
+        escape().simulate(x.numpy(), noise={"U": x[:3].numpy()})
