@@ -18,8 +18,8 @@ from neuroode.nn import adjoints_torch, backsolve_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.events_torch import EVENTS, SAMPLES, Locating
 from neuroode.nn.inputs_torch import Sequence
-from neuroode.nn.noise_torch import given_of
 from neuroode.nn.layer_torch import Found, NeuronLayer
+from neuroode.nn.noise_torch import given_of
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
 from neuroode.nn.solved import located_events

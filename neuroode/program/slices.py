@@ -59,8 +59,8 @@ def program_of(
     inits = {s.name: s.init for s in whole.carry}
     rows = {n: found.at.get(v, v) for n, v in (carry or {}).items()}
     made = replace(
-        whole, inputs=found.inputs or (CLOCK,), noise=(), tables=(), sums=(), operators=(), body=found.body, events=events,
-        trace=(), carry=tuple(CarrySlot(n, inits[n]) for n in rows), next=tuple(rows.items()),
+        whole, inputs=found.inputs or (CLOCK,), noise=(), tables=(), sums=(), operators=(), body=found.body,
+        events=events, trace=(), carry=tuple(CarrySlot(n, inits[n]) for n in rows), next=tuple(rows.items()),
         outputs=tuple((n, found.at.get(v, v)) for n, v in outputs.items()),
     )  # fmt: skip
     return signed(made)

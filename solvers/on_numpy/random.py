@@ -6,7 +6,7 @@ words of a block make one number:
 
     float32 uniform   (top 23 bits of the first + 1/2) * 2^-23                 in (0, 1), exactly
     float64 uniform   (all of the first and the top 20 of the second + 1/2) * 2^-52
-    normal            sqrt(-2 log u) cos(pi h), u = (first + 1/2)/2^32, h = (second as signed + 1/2)/2^31    (Box-Muller)
+    normal            sqrt(-2 log u) cos(pi h), u = (first + 1/2)/2^32, h = (signed second + 1/2)/2^31  (Box-Muller)
 
 `log u` is log1p(-(1 - u)) above 1/2, where u itself would lose digits in float32. The numbers of the two precisions
 agree to rounding, and so do those of numpy, torch, JAX and C; the words are the same everywhere.
