@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from neuroode.analysis import algebra, linearity
+from neuroode.analysis import algebra, linearity, memory
 from neuroode.analysis.riccati import riccati_facts
 from neuroode.analysis.stiffness import stiffness_facts
 from neuroode.analysis.types import Block, Fact, Report
@@ -17,12 +17,14 @@ def analyse(system: OdeSystem) -> Report:
     rows = linearity.jacobian(system)
     classes = linearity.classify(system, rows)
     blocks = linearity.blocks(system, rows, classes)
-    degenerate = tuple(dict.fromkeys(e for b in blocks for e in _degenerate(b)))
+    plain = tuple(b for b in blocks if not system.fractional.keys() & set(b.states))
+    degenerate = tuple(dict.fromkeys(e for b in plain for e in _degenerate(b)))
     facts = (
         *_class_facts(system, classes, rows),
-        *(f for b in blocks for f in _stability(b)),
-        *(f for b in blocks for f in riccati_facts(system, b)),
-        *stiffness_facts(system, tuple(s for b in blocks if not b.is_linear for s in b.states)),
+        *memory.facts(system, blocks),
+        *(f for b in plain for f in _stability(b)),
+        *(f for b in plain for f in riccati_facts(system, b)),
+        *stiffness_facts(system, tuple(s for b in plain if not b.is_linear for s in b.states)),
         *(_degenerate_fact(e) for e in degenerate),
         *_reset_facts(system),
         *_removed(system),

@@ -26,6 +26,7 @@ from neuroode.discretize import (
 )
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
+from neuroode.spec.rules_values import FRACTIONAL
 from neuroode.system.support import METHODS
 
 METHOD_NAMES = (
@@ -53,9 +54,19 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
         Unsupported: the method does not apply (with the reason), is unknown, or is not there yet.
     """
     declared = report.system.spec.method if method is None else method
+    if report.system.fractional:
+        raise _no_memory(report, declared)
     found = _derived(report, declared)
     riccati.check_infinity(found)
     return replace(found, beside_held=beside_held(found, lambda other: _derived(other, declared)))
+
+
+def _no_memory(report: Report, declared: object) -> Unsupported:
+    states, name = ", ".join(report.system.fractional), report.system.spec.name
+    return Unsupported(
+        f"neuron '{name}': {states} has a fractional derivative; method {declared!r} has no memory or is not there yet",
+        hint="choose among " + ", ".join(m for m in METHODS if m in FRACTIONAL),
+    )
 
 
 def _derived(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:

@@ -7,6 +7,18 @@ from neuroode.discretize.locate import SATURATE, inside
 from neuroode.system.types import Event, OdeSystem
 
 
+def refuse_memory(system: OdeSystem) -> None:
+    """A solver steps from what a state is, not from what it was.
+
+    Raises:
+        Unsupported: a state has a fractional derivative.
+    """
+    if system.fractional:
+        names = ", ".join(system.fractional)
+        raise Unsupported(f"{names} has a fractional derivative, which solvers of ordinary equations do not know",
+                          hint="leave solver= out: method soe turns it into ordinary leaks")  # fmt: skip
+
+
 def located_events(system: OdeSystem) -> tuple[Event, ...]:
     """The events inside the step; none where the declaration says saturate.
 

@@ -17,7 +17,7 @@ import jax
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn import events_jax
 from neuroode.nn.pieces_jax import Pieces, signals_of
-from neuroode.nn.solved import located_events
+from neuroode.nn.solved import located_events, refuse_memory
 from neuroode.program.hybrid import Hybrid, hybrid
 from neuroode.program.types import Program
 from neuroode.solvers.on_jax import flow_jax
@@ -108,6 +108,7 @@ class SolverStep:
 
     def __init__(self, neuron: Any, dt: float, choice: Choice) -> None:
         report = neuron.analyse(dt, brief=True)
+        refuse_memory(report.system)
         self.hybrid: Hybrid = hybrid(report)
         self.choice, self.dt = choice, dt
         self.inside = tuple(e.name for e in located_events(report.system))

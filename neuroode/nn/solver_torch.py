@@ -22,7 +22,7 @@ from neuroode.nn.layer_torch import Found, NeuronLayer
 from neuroode.nn.noise_torch import given_of
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
-from neuroode.nn.solved import located_events
+from neuroode.nn.solved import located_events, refuse_memory
 from neuroode.nn.steps_torch import Call, Step, traced
 from neuroode.nn.tables_torch import with_tables
 from neuroode.nn.times_torch import begins
@@ -74,6 +74,7 @@ class SolverLayer(NeuronLayer):
 
     def _lower(self) -> None:
         report = self.neuron.analyse(self.dt, brief=True)
+        refuse_memory(report.system)
         self.hybrid = hybrid(report)
         self.locating = _locating(report.system, self.gradient, self.counts)
         self._take(self.hybrid.whole, self.hybrid.start)

@@ -14,7 +14,7 @@ from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.expr.units import NONE, scale_and_dimension
 from neuroode.spec.rules_units import is_bare
-from neuroode.spec.types import EventDecl, NeuronSpec, Surrogate
+from neuroode.spec.types import Assignment, Equation, EventDecl, NeuronSpec, Reset, Surrogate
 from neuroode.system.axes import table_names, unrolled, weights_over_time
 from neuroode.system.budget import check_axes, check_size
 from neuroode.system.delays import in_steps
@@ -22,7 +22,7 @@ from neuroode.system.indices import time_axes
 from neuroode.system.sequences import split_sums
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
-from neuroode.system.types import Combined, Condition, Event, Impulse, Jump, OdeSystem, State, Test
+from neuroode.system.types import Combined, Condition, Event, Fractional, Impulse, Jump, OdeSystem, State, Test
 
 MARGIN = sp.Symbol("(margin)", real=True)  # no name of the language can be this one
 
@@ -43,6 +43,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     table = SymbolTable(spec)
     step = Reader(table)
     flows, impulses = _flows(table)
+    fractional = _fractional_flows(table, flows)
     maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
     definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition"}
     return OdeSystem(
@@ -63,6 +64,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         noise=dict(table.noise),
         tables=tables,
         sums=sums,
+        fractional=fractional,
     )
 
 
@@ -87,6 +89,20 @@ def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], tuple[Impulse, ...]]
         flows[chain[-1]] = rhs * seconds / table.scale(chain[-1])
         impulses += kicks
     return flows, tuple(impulses)
+
+
+def _fractional_flows(table: SymbolTable, flows: dict[str, sp.Expr]) -> dict[str, Fractional]:
+    """Right sides of D^a v into `flows`, v and time in their declared units: D^a divides by time^a."""
+    reader, seconds, found = Reader(table, flow=True), table.scale("dt"), {}
+    for e in table.spec.equations:
+        if e.kind != "fractional":
+            continue
+        terms = [(Reader(table).expr(c) if c else sp.S.One, Reader(table).expr(order)) for c, order in e.fractional]
+        scale, first = terms[0] if len(terms) == 1 else (sp.S.One, terms[0][1])
+        flows[e.name] = reader.expr(e.rhs) * seconds**first / (table.scale(e.name) * scale)
+        scaled = tuple((c / scale * seconds ** (first - a), a) for c, a in terms)
+        found[e.name] = Fractional(scaled)
+    return found
 
 
 def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Expr, list[Impulse]]:
@@ -131,15 +147,34 @@ def _inits(table: SymbolTable, states: list[str]) -> dict[str, sp.Expr]:
 def _event(table: SymbolTable, decl: EventDecl) -> Event:
     reader = Reader(table)
     condition = _condition(table, reader, decl.when)
-    jumps = tuple(
-        Jump(a.name, a.op, reader.expr(a.value) / (table.scale(a.name) if a.op != "*=" else 1))
-        for a in (decl.reset.do if decl.reset else ())
-    )
+    jumps = tuple(_jump(table, reader, a, decl.reset) for a in decl.reset.do) if decl.reset else ()
     late = bool(decl.reset and decl.reset.when == "next_step")
     return Event(
         decl.name, condition, jumps, late, decl.reset_gradient == "detached", slope(decl.surrogate, reader),
         _silent(table, decl), decl.refractory.hold if decl.refractory else (),
     )  # fmt: skip
+
+
+def _jump(table: SymbolTable, reader: Reader, a: Assignment, reset: Reset) -> Jump:
+    """An assignment in the state's declared unit, that of a current in the unit of the right side."""
+    value = reader.expr(a.value) / (table.scale(a.name) if a.op != "*=" else 1)
+    equation = next((e for e in table.spec.equations if e.name == a.name and e.kind == "fractional"), None)
+    if equation is None or reset.memory == "jump":
+        return Jump(a.name, a.op, value)
+    duration = Reader(table).expr(reset.duration) / table.scale("dt") if reset.duration is not None else None
+    if reset.memory in ("impulse", "current"):
+        value *= _right_side(table, equation, reset.memory)
+    return Jump(a.name, a.op, value, reset.memory, duration)
+
+
+def _right_side(table: SymbolTable, e: Equation, memory: str) -> sp.Expr:
+    """What turns an amount on the right side of a fractional line (an impulse: its area) into one of its entry in
+    `flows`."""
+    coefficient, order = e.fractional[0]
+    reader = Reader(table)
+    own = reader.expr(coefficient) if coefficient is not None and len(e.fractional) == 1 else sp.S.One
+    power = reader.expr(order) - (1 if memory == "impulse" else 0)
+    return table.scale("dt") ** power / own
 
 
 def _silent(table: SymbolTable, decl: EventDecl) -> sp.Expr | None:

@@ -40,11 +40,9 @@ def over_time(spec: NeuronSpec) -> Found:
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
-    ("fractional orders (D^alpha)", _equations("fractional")),
     ("differentials (dX = ...) and dW", _equations("differential")),
     ("trained delays", trained),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
-    ("memory of fractional resets", lambda spec: [e.name for e in spec.events if e.reset and e.reset.memory != "jump"]),
 )
 
 #: method -> why it is refused at present

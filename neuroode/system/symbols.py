@@ -73,7 +73,7 @@ class SymbolTable:
         self.kinds |= dict.fromkeys(self.noise, "noise")
         for e in spec.equations:
             names = [e.name + "'" * k for k in range(e.order if e.kind == "flow" else 1)]
-            self.kinds |= dict.fromkeys(names, e.kind)
+            self.kinds |= dict.fromkeys(names, "flow" if e.kind == "fractional" else e.kind)
         self.rhs = {e.name: e.rhs for e in spec.equations if e.kind == "definition"}
         complex_names = {s.name for s in spec.states if s.type == "complex"}
         complex_names |= {p.name for p in spec.parameters if p.type == "complex"}

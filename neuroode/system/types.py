@@ -49,11 +49,17 @@ Condition = Test | Combined
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """One assignment of a reset: op is = += -= *=."""
+    """One assignment of a reset: op is = += -= *=.
+
+    `memory` says what it does to the past of a fractional state (language.md, 8): jump, impulse, restart, or current,
+    whose amount is added to the right side for `duration` (running time).
+    """
 
     state: str
     op: str
     value: sp.Expr
+    memory: str = "jump"
+    duration: sp.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,16 @@ class Impulse:
 
 
 @dataclass(frozen=True, slots=True)
+class Fractional:
+    """The left side of a fractional line: the sum of coefficient * D^order of a state, in Caputo's sense.
+
+    One term alone has the coefficient 1. Time is measured in the declared unit of `dt`.
+    """
+
+    terms: tuple[tuple[sp.Expr, sp.Expr], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OdeSystem:
     """Flows, maps, impulses and events of one neuron; `definitions` as guards and outputs read them.
 
@@ -101,7 +117,8 @@ class OdeSystem:
     input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
     `noise`: streams of random numbers by name, their kind uniform, normal or wiener; read as `NAME[t]`.
     `tables`: those of the inputs that are parameters over time, read by `step`. `sums`: those that are sums over the
-    whole sequence, each after what it reads.
+    whole sequence, each after what it reads. `fractional`: states whose entry in `flows` is no slope but what their
+    fractional derivatives add up to.
     """
 
     spec: NeuronSpec
@@ -121,6 +138,7 @@ class OdeSystem:
     tables: tuple[str, ...] = ()
     sums: tuple[SequenceSum, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
+    fractional: dict[str, Fractional] = field(default_factory=dict)
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)
@@ -129,7 +147,7 @@ class OdeSystem:
         return name.rstrip("'") in self.complex
 
     def __str__(self) -> str:
-        rows = [f"d{n}/dt = {show(e)}" if "'" not in n else f"({n})' = {show(e)}" for n, e in self.flows.items()]
+        rows = [f"{self._slope(n)} = {show(e)}" for n, e in self.flows.items()]
         rows += [f"{n}[t] = {show(e)}" for n, e in self.maps.items()]
         rows += [
             f"{i.state} += {show(i.coefficient)}*{i.number if i.lag else i.input}  ({_when(i)})" for i in self.impulses
@@ -137,6 +155,19 @@ class OdeSystem:
         rows += [f"{e.name}[t] = {show_condition(e.condition)}" for e in self.events]
         rows += [f"    at {e.name}: {j.state} {j.op} {show(j.value)}" for e in self.events for j in e.jumps]
         return "\n".join(said_once(rows))
+
+    def _slope(self, name: str) -> str:
+        if name in self.fractional:
+            return " + ".join(_derivative(name, c, a) for c, a in self.fractional[name].terms)
+        return f"({name})'" if "'" in name else f"d{name}/dt"
+
+
+def _derivative(name: str, coefficient: sp.Expr, order: sp.Expr) -> str:
+    exponent = show(order) if order.is_Atom and not order.is_Rational else f"({show(order)})"
+    factor = (
+        "" if coefficient == 1 else f"{show(coefficient)}*" if not coefficient.is_Add else f"({show(coefficient)})*"
+    )
+    return f"{factor}D^{exponent} {name}"
 
 
 def _when(i: Impulse) -> str:
