@@ -1,4 +1,4 @@
-"""Weights of fractional methods in torch against numpy's, their gradients, and the online convolution with its transpose."""
+"""Fractional weights in torch against numpy, their gradients, and the online convolution with its transpose."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def test_several_orders_solve_their_equation() -> None:
 
 
 FUNCTIONS: dict[str, Callable[[torch.Tensor], object]] = {
-    "rectangle": lambda a: weights.rectangle_weights(a, 9),
-    "trapezoid": lambda a: weights.trapezoid_weights(a, 9),
-    "gl": lambda a: weights.gl_weights([(1 + a, a)], 0.1, 9),
-    "orders": lambda a: weights.gl_weights([(1 + a, a), (torch.ones_like(a), a / 2)], 0.1, 9),
-    "l1": lambda a: weights.l1_weights(a, 0.1, 9),
+    "rectangle": lambda a: weights.rectangle_weights(a, 6),
+    "trapezoid": lambda a: weights.trapezoid_weights(a, 6),
+    "gl": lambda a: weights.gl_weights([(1 + a, a)], 0.1, 6),
+    "orders": lambda a: weights.gl_weights([(1 + a, a), (torch.ones_like(a), a / 2)], 0.1, 6),
+    "l1": lambda a: weights.l1_weights(a, 0.1, 6),
     "flmm2": lambda a: weights.flmm2_series(a, 9, "bdf2"),
     "starts": lambda a: weights.starting_weights(a, 9, "trapezoidal"),
-    "leak": lambda a: weights.unit_response(a, 2 * a, 0.1, 9),
+    "leak": lambda a: weights.unit_response(a, 2 * a, 0.1, 6),
 }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_with_respect_to_the_order(name: str) -> None:
-    a = torch.tensor([0.3, 0.55, 0.8], dtype=DOUBLE, requires_grad=True)
+    a = torch.tensor([0.3, 0.8], dtype=DOUBLE, requires_grad=True)
     assert torch.autograd.gradcheck(FUNCTIONS[name], (a,), atol=1e-6)
 
 
