@@ -1,0 +1,1 @@
+"""Rates of a population from its spikes: sequential autoencoders with a declared latent, and their baselines."""
