@@ -22,7 +22,7 @@ SHORT = (jnp.float16, jnp.bfloat16)
 class Sequence:
     """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in.
 
-    `durations`: the length of each step, (T, B or 1), of a call with times.
+    `durations`: the length of each step, (T, B or 1), of a call with times. `noise_key`: after the call.
     """
 
     inputs: list[jax.Array]
@@ -30,6 +30,7 @@ class Sequence:
     lengths: jax.Array | None
     dtype: Any
     durations: jax.Array | None = None
+    noise_key: jax.Array | None = None
 
 
 def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None, times: Any = None) -> Sequence:
@@ -45,7 +46,7 @@ def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int 
     else:
         refuse_clock(model, names, x, steps, batch)
     given = by_name(model, names, x)
-    rows = [_checked(frame, g, value) for g, value in zip(found, given, strict=True)]
+    rows = [checked(frame, g, value) for g, value in zip(found, given, strict=True)]
     check_agree(names, [r.shape[: 2 + len(frame.size)] for r in rows])
     dtype = given[0].dtype if given[0].dtype in SHORT else frame.dtype
     inputs = frame.border.split(dict(zip(names, rows, strict=True)), found)
@@ -53,16 +54,17 @@ def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int 
     return Sequence(inputs, shape[1], _lengths(lengths, *shape), dtype, read_times(frame, times, *shape))
 
 
-def _checked(frame: Any, group: Group, x: Any) -> jax.Array:
+def checked(frame: Any, group: Group, x: Any, what: str = "input") -> jax.Array:
+    """One array of a call, (T, B, *size*, *axes*), in the layer's dtype; `what` it is called in a message."""
     name = group.name
     if not isinstance(x, jax.Array | np.ndarray):
-        raise RunError(f"input '{name}' is a {type(x).__name__}, not an array of jax or numpy")
-    check_shape(name, x.shape, (*frame.size, *group.shape))
+        raise RunError(f"{what} '{name}' is a {type(x).__name__}, not an array of jax or numpy")
+    check_shape(name, x.shape, (*frame.size, *group.shape), what)
     if x.dtype in SHORT:
         return jnp.asarray(x, frame.dtype)
     if x.dtype != frame.dtype:
         raise RunError(
-            f"input '{name}' is {x.dtype}, the layer computes in {frame.dtype}",
+            f"{what} '{name}' is {x.dtype}, the layer computes in {frame.dtype}",
             hint=f"write x.astype(jax.numpy.{frame.dtype})",
         )
     return jnp.asarray(x)

@@ -16,9 +16,10 @@ import numpy as np
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn import eager_jax, forward_jax, native_jax, spikes_jax, tables_jax
 from neuroode.nn.axes import Border
-from neuroode.nn.carry import LAST, check_carry
+from neuroode.nn.carry import LAST, NOISE_KEY, check_carry
 from neuroode.nn.carry_jax import JaxCarry
-from neuroode.nn.inputs_jax import Sequence, read_inputs
+from neuroode.nn.inputs_jax import Sequence
+from neuroode.nn.noise_jax import fresh_key, given_of
 from neuroode.nn.operators_jax import Operators
 from neuroode.nn.options import OF_SOLVERS, changed_spec, graded_spec, layer_size, refuse_later, trained_spec, with_axes
 from neuroode.nn.parameters import Values
@@ -215,7 +216,8 @@ class NeuronLayer(eqx.Module):
 
     def __call__(
         self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
-        batch: int | None = None, key: Any = None, times: Any = None,
+        batch: int | None = None, key: Any = None, times: Any = None, seed: Any = None,
+        noise: Mapping[str, Any] | None = None,
     ) -> tuple[Any, JaxCarry]:  # fmt: skip
         """Run over a sequence.
 
@@ -224,39 +226,41 @@ class NeuronLayer(eqx.Module):
             carry: of an earlier call; None starts from the declared init.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
             steps, batch: T and B of a neuron without inputs.
-            key: not read; equinox's containers pass one.
+            key: of `jax.random`, for noise streams; neurons without read none, equinox's containers pass one.
+            seed: in place of a key, 0 to 2^32 - 1; a carry goes on with its own where neither is given.
+            noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers, with gradients.
             times: (T,) or (T, B) observation times in the declared unit, increasing from above 0, at which the steps
                 end; None: after each dt. Inside of jit wrong ones are an error when it runs.
 
         Raises:
             RunError: a wrong shape, dtype, length, time or carry.
         """
-        given = read_inputs(self.frame, x, lengths, steps, batch, times)
+        how = {"lengths": lengths, "steps": steps, "batch": batch, "times": times}
+        given = given_of(self.frame, x, carry, **how, key=key, seed=seed, noise=noise)
         found = self._run(given, carry, trace=False)
         outputs = found.outputs
         if self.frame.check_finite:
             outputs = self._require_finite(given, carry, outputs, found.carry)
         rows = self.frame.border.join([o.astype(given.dtype) for o in outputs], self.frame.border.outputs)
-        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(found.carry, found.last)
+        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(
+            found.carry, found.last, given.noise_key
+        )
 
-    def trace(
-        self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
-        batch: int | None = None, times: Any = None,
-    ) -> dict[str, Array]:  # fmt: skip
-        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs."""
-        return self._traced(read_inputs(self.frame, x, lengths, steps, batch, times), carry)[0]
+    def trace(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> dict[str, Array]:
+        """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs.
+
+        `call`: lengths, steps, batch, times, key, seed, noise as those of a call of the layer.
+        """
+        return self._traced(given_of(self.frame, x, carry, **call), carry)[0]
 
     def _traced(self, given: Sequence, carry: JaxCarry | None) -> tuple[dict[str, Array], JaxCarry]:
         found = self._run(given, carry, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
-        return self.frame.border.join_by_name(named), self._carry(found.carry, found.last)
+        return self.frame.border.join_by_name(named), self._carry(found.carry, found.last, given.noise_key)
 
-    def iterations(
-        self, x: Any = None, carry: JaxCarry | None = None, *, lengths: Any = None, steps: int | None = None,
-        batch: int | None = None,
-    ) -> dict[str, Array]:  # fmt: skip
+    def iterations(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> dict[str, Array]:
         """How many iterations such a call takes with schedule="newton", by states; empty with another schedule."""
-        return dict(self._run(read_inputs(self.frame, x, lengths, steps, batch), carry, trace=False).iterations)
+        return dict(self._run(given_of(self.frame, x, carry, **call), carry, trace=False).iterations)
 
     def spike_times(
         self, x: Any = None, carry: JaxCarry | None = None, **call: Any
@@ -265,12 +269,13 @@ class NeuronLayer(eqx.Module):
         dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
         return spikes_jax.spike_times(self, x, carry, **call)
 
-    def init_carry(self, batch: int) -> JaxCarry:
-        """The carry before the first step, (batch, *size*, *axes*) each."""
+    def init_carry(self, batch: int, *, key: Any = None, seed: Any = None) -> JaxCarry:
+        """The carry before the first step, (batch, *size*, *axes*) each; `key` or `seed` of noise."""
         if not isinstance(batch, int) or batch < 0:
             raise RunError(f"batch is {batch!r}, expected a number of samples")
         last = jnp.zeros((batch, *self.size), self.frame.dtype) if self.recurrent else None
-        return self._carry(forward_jax.first(self.frame, self.parameters_of_neuron, batch), last)
+        noise = fresh_key(self.frame, batch, seed, key) if self.program.noise else None
+        return self._carry(forward_jax.first(self.frame, self.parameters_of_neuron, batch), last, noise)
 
     def _run(self, given: Sequence, carry: Any, trace: bool) -> eager_jax.JaxRun:
         frame, start, last = self.frame, None, None
@@ -288,9 +293,9 @@ class NeuronLayer(eqx.Module):
             *forward(frame, trace, *inner, given.inputs, start, last, given.lengths, given.durations)
         )
 
-    def _carry(self, arrays: list[Array], last: Array | None) -> JaxCarry:
-        named = self.frame.border.join(arrays, self.frame.border.carry)
-        return JaxCarry(named if last is None else named | {LAST: last}, self.frame.digest)
+    def _carry(self, arrays: list[Array], last: Array | None, key: Array | None) -> JaxCarry:
+        beside = {n: x for n, x in ((LAST, last), (NOISE_KEY, key)) if x is not None}
+        return JaxCarry(self.frame.border.join(arrays, self.frame.border.carry) | beside, self.frame.digest)
 
     def _require_finite(self, given: Sequence, carry: Any, outputs: list[Array], after: list[Array]) -> list[Array]:
         """Raise with the first step, lane and state that is not finite; under a trace: later, without them."""

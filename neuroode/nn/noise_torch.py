@@ -11,10 +11,10 @@ import torch
 from neuroode._errors import RunError
 from neuroode.nn.carry import NOISE_KEY
 from neuroode.nn.inputs_torch import Sequence, checked, read_inputs
+from neuroode.nn.native_random_torch import draw
 from neuroode.nn.times_torch import timed
 from neuroode.program.noise import check_replayed, check_seed, elements, streams
 from neuroode.solvers.on_numpy.random import SEEDS
-from neuroode.solvers.on_torch.random_torch import draw
 
 Tensor = torch.Tensor
 
@@ -72,7 +72,7 @@ def _replayed(layer: Any, given: Sequence, noise: Mapping[str, Any]) -> dict[str
 
 def _drawn(layer: Any, given: Sequence, stream: Any, key: Tensor) -> Tensor:
     like = given.inputs[0]
-    found = draw(stream.kind, stream.name, key[:, 0], key[:, 1], tuple(like.shape), like.dtype)
+    found = draw(stream.kind, stream.name, key, tuple(like.shape), like.dtype)
     if stream.kind != "wiener":
         return found
     step = layer.dt if given.durations is None else given.durations

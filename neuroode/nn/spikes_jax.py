@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from neuroode.nn.carry_jax import JaxCarry
-from neuroode.nn.inputs_jax import read_inputs
+from neuroode.nn.noise_jax import given_of
 from neuroode.program.timed import SIGNAL, TIME, timed, timed_events
 
 Array = jax.Array
@@ -26,8 +26,7 @@ def spike_times(layer: Any, x: Any, carry: Any, **call: Any) -> tuple[Times, Jax
         rows, after = other(x, JaxCarry(carry, other.frame.digest) if same else carry, **call)
         after = JaxCarry(after, own)
     else:  # a solver finds them
-        wanted = (call.get(n) for n in ("lengths", "steps", "batch", "times"))
-        rows, after = layer._traced(read_inputs(layer.frame, x, *wanted), carry)
+        rows, after = layer._traced(given_of(layer.frame, x, carry, **call), carry)
         rows |= {n + SIGNAL: rows[n] for n in names}
     times = {n: _absolute(layer, rows[n + SIGNAL], rows[n + TIME], call.get("times")) for n in names}
     return next(iter(times.values())) if len(times) == 1 else times, after

@@ -16,7 +16,7 @@ class OnlyOutput(eqx.Module):
     layer: Any
 
     def __call__(self, x: Any, *, key: Any = None) -> Any:  # Sequential passes one
-        return self.layer(x)[0]
+        return self.layer(x, key=key)[0]
 
 
 class Stack(eqx.Module):
@@ -36,7 +36,7 @@ class Stack(eqx.Module):
         """(out, carries): one carry for each layer of neurons, in order.
 
         Args:
-            key: for modules that draw, such as Dropout.
+            key: for modules that draw, such as Dropout and neurons with noise.
 
         Raises:
             RunError: another number of carries than layers of neurons.
@@ -47,11 +47,12 @@ class Stack(eqx.Module):
             raise RunError(f"the stack has {sum(with_carry)} layers with a carry, found {len(before)} carries")
         after: list[Any] = []
         for i, (layer, keeps) in enumerate(zip(self.layers, with_carry, strict=True)):
+            own = None if key is None else jax.random.fold_in(key, i)
             if keeps:
-                x, last = layer(x, before[len(after)], lengths=lengths)
+                x, last = layer(x, before[len(after)], lengths=lengths, key=own)
                 after.append(last)
             else:
-                x = _mapped(layer, x, None if key is None else jax.random.fold_in(key, i))
+                x = _mapped(layer, x, own)
         return x, tuple(after)
 
     def project(self) -> Stack:

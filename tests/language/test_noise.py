@@ -5,33 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from noisy import drive, escape
 
 import neuroode as no
 from neuroode.program.types import Noise
-from neuroode.spec.read_yaml import read_text
 
 F64 = torch.float64
-ESCAPE = """
-neuron: escape
-dt: 0.5
-axes: {k: 2}
-inputs: {I: current}
-noise: {U: uniform, Z: {kind: normal, axes: [k]}}
-parameters: {tau: {value: 5, domain: positive}}
-equations: |
-  dv/dt = (-v + I + sum_k(Z[k]))/tau
-spike: clip(v, 0, 1) > U
-reset: v -= 0.1
-outputs: {s: s, v: v}
-"""
-
-
-def escape() -> no.Neuron:
-    return no.Neuron.from_spec(read_text(ESCAPE))
-
-
-def drive(*shape: int) -> torch.Tensor:
-    return torch.as_tensor(np.random.default_rng(0).normal(0.4, 0.5, shape))
 
 
 def test_noise_is_an_input_behind_the_given_ones() -> None:
