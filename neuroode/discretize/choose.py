@@ -10,6 +10,7 @@ from functools import partial
 import sympy as sp
 
 from neuroode._errors import Unsupported
+from neuroode.analysis.report import analyse
 from neuroode.analysis.stiffness import stiffness
 from neuroode.analysis.types import Block, Report
 from neuroode.discretize import (
@@ -22,6 +23,7 @@ from neuroode.discretize import (
     riccati,
     runge_kutta,
     separable,
+    stochastic,
     strang,
 )
 from neuroode.discretize.held import beside_held
@@ -40,6 +42,7 @@ METHOD_NAMES = (
     "bilinear",
     "heun",
     "rk4",
+    *stochastic.STOCHASTIC,
 )
 WHOLE = ("exact", "auto", "bilinear", "strang", "implicit_midpoint")  # they move all of a block or none
 
@@ -72,9 +75,42 @@ def _no_memory(report: Report, declared: object) -> Unsupported:
 def _derived(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:
     if not isinstance(declared, str):
         return _by_state(report, dict(declared))
+    if report.system.diffusion or declared in stochastic.STOCHASTIC:
+        return _with_noise(report, dict.fromkeys(report.system.flows, declared), declared)
+    return Discretization(report, declared, tuple(_without_noise(report, declared)), report.degenerate)
+
+
+def _without_noise(report: Report, declared: str) -> list[Update]:
     whole = declared in ("auto", "exact", "strang")
-    updates = _updates(report, declared, real_form.blocks(report) if whole else report.blocks)
-    return Discretization(report, declared, tuple(updates), report.degenerate)
+    return _updates(report, declared, real_form.blocks(report) if whole else report.blocks)
+
+
+def _with_noise(report: Report, wanted: Mapping[str, str], name: str) -> Discretization:
+    """States that noise reaches group by group; the others as if there was no noise."""
+    updates: list[Update] = []
+    for states in stochastic.groups(report):
+        methods = {wanted.get(s, "auto") for s in states}
+        if len(methods) > 1 and stochastic.is_noisy(report, states):
+            raise Unsupported(
+                f"the states {', '.join(states)} are coupled, some by noise, and need one method, "
+                f"found {', '.join(sorted(methods))}", hint="give them the same method",
+            )  # fmt: skip
+        if stochastic.is_noisy(report, states) or methods & set(stochastic.STOCHASTIC):
+            updates += stochastic.updates(report, states, methods.pop(), dt_symbol(report))
+    moved = {s for u in updates for s in u.states}
+    if moved != set(report.system.flows):
+        updates += _others(report, moved, wanted)
+    return Discretization(report, name, tuple(updates), report.degenerate)
+
+
+def _others(report: Report, moved: set[str], wanted: Mapping[str, str]) -> list[Update]:
+    """Updates of the flows beside the noisy ones, which they neither read nor are read by."""
+    flows = {s: e for s, e in report.system.flows.items() if s not in moved}
+    quiet = analyse(replace(report.system, flows=flows, diffusion={}))
+    methods = {wanted.get(s, "auto") for s in flows}
+    if len(methods) == 1:
+        return _without_noise(quiet, methods.pop())
+    return list(_by_state(quiet, {s: wanted[s] for s in flows if s in wanted}).updates)
 
 
 def dt_symbol(report: Report) -> sp.Symbol:
@@ -83,6 +119,8 @@ def dt_symbol(report: Report) -> sp.Symbol:
 
 def _by_state(report: Report, wanted: dict[str, str]) -> Discretization:
     _check_by_state(report, wanted)
+    if report.system.diffusion:
+        return _with_noise(report, wanted, "by state")
     updates: list[Update] = []
     for m in runge_kutta.TABLEAUS:
         together = tuple(s for s in report.system.flows if wanted.get(s) == m)
@@ -117,7 +155,7 @@ def _check_by_state(report: Report, wanted: dict[str, str]) -> None:
                 f"method of '{state}': semi_implicit orders all flow states and is no method of one",
                 hint="write method: semi_implicit(...) for the neuron",
             )
-        if method not in MAKERS and method not in runge_kutta.TABLEAUS:
+        if method not in MAKERS and method not in (*runge_kutta.TABLEAUS, *stochastic.STOCHASTIC):
             raise _unknown(method)
 
 

@@ -52,7 +52,8 @@ def _differing(found: Discretization, free: dict[str, sp.Expr], still: frozenset
     own = {s: sp.Symbol(f"{s.name} beside {sorted(still)}", **s.assumptions0) for s, _ in stages}
     values = {s: e.xreplace(own) for u in found.updates for s, e in u.values.items() if s not in still}
     differing = {s: e for s, e in values.items() if e != free[s] or pushed & {x.name for x in e.free_symbols}}
-    return Beside(differing, tuple((own[s], e.xreplace(own)) for s, e in stages))
+    noise = {n: kind for u in found.updates if set(u.states) & differing.keys() for n, kind in u.noise.items()}
+    return Beside(differing, tuple((own[s], e.xreplace(own)) for s, e in stages), noise)
 
 
 def _is_read(system: OdeSystem, still: frozenset[str]) -> bool:
@@ -62,4 +63,6 @@ def _is_read(system: OdeSystem, still: frozenset[str]) -> bool:
 
 def _at_rest(system: OdeSystem, still: frozenset[str]) -> OdeSystem:
     flows = system.flows | dict.fromkeys(still, sp.S.Zero)
-    return replace(system, flows=flows, impulses=tuple(i for i in system.impulses if i.state not in still))
+    diffusion = {s: g for s, g in system.diffusion.items() if s not in still}
+    impulses = tuple(i for i in system.impulses if i.state not in still)
+    return replace(system, flows=flows, diffusion=diffusion, impulses=impulses)

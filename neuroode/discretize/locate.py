@@ -95,6 +95,11 @@ def inside(system: OdeSystem) -> tuple[list[Event], tuple[str, ...]]:
     Raises:
         Unsupported: a construct that has no time inside the step, with the reason.
     """
+    if system.diffusion:
+        raise Unsupported(
+            f"within_step: locate: a path of {', '.join(system.diffusion)} has noise, and no slope at which a time "
+            "could be found", hint="remove within_step: locate",
+        )  # fmt: skip
     events = [e for e in system.events if any(_running(system, t.margin) for t in riccati.tests(e.condition))]
     if not events:
         raise Unsupported(

@@ -28,6 +28,7 @@ class Update:
     `exact`: equals the flow for inputs as they are held over the step (zero or linear), up to rounding.
     `convergence_order` is for smooth flows and inputs as they are held; None for exact steps. `stages` are values that
     `values` and later stages read, by symbol. `guards`: margins of events that this step computes otherwise.
+    `noise`: streams of random numbers that it reads, by kind; then `exact` means: in law, and the order is the weak one.
     """
 
     states: tuple[str, ...]
@@ -39,6 +40,7 @@ class Update:
     stages: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
     shown: str = ""  # the formula to print, where the entries of `values` are too long to read
     guards: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
+    noise: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Beside:
 
     values: dict[str, sp.Expr]
     stages: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+    noise: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class Discretization:
     def convergence_order(self) -> int | None:
         orders = [u.convergence_order for u in self.updates if u.convergence_order is not None]
         return min(orders) if orders else None
+
+    @property
+    def noise(self) -> dict[str, str]:
+        """Streams that a step reads, by kind: those of the declaration, and what the updates ask for."""
+        declared = {n: kind for n, kind in self.report.system.noise.items() if kind != "wiener"}
+        moves = (*self.updates, *self.beside_held.values())
+        return declared | {n: kind for move in moves for n, kind in move.noise.items()}
 
     def __str__(self) -> str:
         if not self.updates:
@@ -95,7 +105,9 @@ def _short(e: sp.Expr) -> str:
 
 
 def _row(u: Update) -> str:
-    worth = "exact for held inputs" if u.exact else f"convergence order {u.convergence_order}"
+    exact = "exact in law for held inputs" if u.noise else "exact for held inputs"
+    order = f"weak order {u.convergence_order}" if u.noise else f"convergence order {u.convergence_order}"
+    worth = exact if u.exact else order
     lines = [f"{listed(u.states)}: {u.method}, {worth}; {u.why}"]
     formulas = [f"{s.name} = {_short(e)}" for s, e in u.stages]
     formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]

@@ -57,6 +57,7 @@ class _Step:
 
     def __post_init__(self) -> None:
         self.system: OdeSystem = self.discretization.report.system
+        self.noise = self.discretization.noise
         self.builder = Builder()
         self.lowering = Lowering(self.builder, self._symbol)
         self.updates = {s: u.values[s] for u in self.discretization.updates for s in u.states}
@@ -147,7 +148,7 @@ class _Step:
     def _now(self, name: str) -> Value:
         """`name[t]`."""
         system = self.system
-        if name in system.inputs or name in system.noise:
+        if name in system.inputs or name in self.noise:
             return Value(self.builder.declare(f"x.{name}", "lane", True))
         if name in system.flows and self.located:
             return self.located.value(name)
@@ -364,8 +365,8 @@ class _Step:
         called = {a.value for a in body_live if a.op == "operator"}
         return Program(
             name=self.system.spec.name,
-            inputs=input_names(self.system),
-            noise=declared(self.system),
+            inputs=input_names(self.system, self.noise),
+            noise=declared(self.noise),
             tables=self.system.tables,
             sums=tuple(SequenceSum(s.name, *map(_of_system, s.parts)) for s in self.system.sums),
             operators=tuple((n, k) for n, k in self.system.spec.operators if n in called),

@@ -57,11 +57,14 @@ def hybrid(report: Report) -> Hybrid:
     """The pieces of the step of a neuron.
 
     Raises:
-        Unsupported: nothing flows; an operator mixes neurons; a peak or reset at infinity.
+        Unsupported: nothing flows; Wiener noise; an operator mixes neurons; a peak or reset at infinity.
     """
     name = report.system.spec.name
     if not report.system.flows:
         raise Unsupported(f"'{name}' has no flow that a solver could move", hint="leave solver= out: maps are steps")
+    if report.system.diffusion:
+        noisy = ", ".join(report.system.diffusion)
+        raise Unsupported(f"'{name}' has noise in {noisy}, of which this solver knows nothing", hint="leave solver= out")
     bare = Discretization(report, "solver", ())
     check_infinity(bare)
     made = _Pieces(_Open(bare)).made()

@@ -17,16 +17,16 @@ from neuroode.system.types import OdeSystem
 Array = np.ndarray
 
 
-def input_names(system: OdeSystem) -> tuple[str, ...]:
+def input_names(system: OdeSystem, noise: Iterable[str]) -> tuple[str, ...]:
     """Declared inputs, or the clock, then noise, then tables over time, then sums over the sequence."""
     made = (*system.tables, *(s.name for s in system.sums))
     given = tuple(n for n in system.inputs if n not in made)
-    return (*(given or (CLOCK,)), *system.noise, *made)
+    return (*(given or (CLOCK,)), *noise, *made)
 
 
-def declared(system: OdeSystem) -> tuple[Noise, ...]:
-    """The noise of a system as a program has it."""
-    return tuple(Noise(*row) for row in system.noise.items())
+def declared(noise: Mapping[str, str]) -> tuple[Noise, ...]:
+    """Streams by kind as a program has them."""
+    return tuple(Noise(*row) for row in noise.items())
 
 
 def streams(program: Program) -> tuple[Group, ...]:

@@ -18,6 +18,7 @@ from neuroode.spec.types import Assignment, Equation, EventDecl, NeuronSpec, Res
 from neuroode.system.axes import table_names, unrolled, weights_over_time
 from neuroode.system.budget import check_axes, check_size
 from neuroode.system.delays import in_steps
+from neuroode.system.differentials import split
 from neuroode.system.indices import time_axes
 from neuroode.system.sequences import split_sums
 from neuroode.system.support import refuse_unsupported
@@ -42,7 +43,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     spec, sums = split_sums(spec, over_time, weights, tables)
     table = SymbolTable(spec)
     step = Reader(table)
-    flows, impulses = _flows(table)
+    flows, diffusion, impulses = _flows(table)
     fractional = _fractional_flows(table, flows)
     maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
     definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition"}
@@ -52,6 +53,8 @@ def build(spec: NeuronSpec) -> OdeSystem:
         parameters=tuple(p.name for p in spec.parameters),
         inputs=tuple(i.name for i in spec.inputs),
         flows=flows,
+        diffusion=diffusion,
+        calculus=spec.calculus,
         maps=maps,
         impulses=impulses,
         events=tuple(_event(table, e) for e in spec.events),
@@ -76,19 +79,27 @@ def _output_scale(table: SymbolTable, value: object) -> sp.Expr:
     return table.scale(value.name) if isinstance(value, Ref) else sp.S.One
 
 
-def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], tuple[Impulse, ...]]:
-    reader, flows, impulses = Reader(table, flow=True), {}, []
+Diffusion = dict[str, dict[str, sp.Expr]]
+
+
+def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], Diffusion, tuple[Impulse, ...]]:
+    """Slopes of ordinary flows and drifts of Ito lines alike, what Wiener increments add, and what impulses add."""
+    reader, impulses = Reader(table, flow=True), []
+    flows: dict[str, sp.Expr] = {}
+    diffusion: Diffusion = {}
     seconds = table.scale("dt")
     for e in table.spec.equations:
-        if e.kind != "flow":
+        if e.kind not in ("flow", "differential"):
             continue
+        slope, waves = split(table, e) if e.kind == "differential" else (reader.expr(e.rhs), {})
         chain = [e.name + "'" * k for k in range(e.order)]
-        for state, slope in pairwise(chain):
-            flows[state] = table.symbol(slope) * table.scale(slope) * seconds / table.scale(state)
-        rhs, kicks = _split_impulses(table, chain[-1], reader.expr(e.rhs))
+        for state, above in pairwise(chain):
+            flows[state] = table.symbol(above) * table.scale(above) * seconds / table.scale(state)
+        rhs, kicks = _split_impulses(table, chain[-1], slope)
         flows[chain[-1]] = rhs * seconds / table.scale(chain[-1])
+        diffusion |= {e.name: {w: g * sp.sqrt(seconds) / table.scale(e.name) for w, g in waves.items()}} if waves else {}
         impulses += kicks
-    return flows, tuple(impulses)
+    return flows, diffusion, tuple(impulses)
 
 
 def _fractional_flows(table: SymbolTable, flows: dict[str, sp.Expr]) -> dict[str, Fractional]:

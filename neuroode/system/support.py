@@ -26,10 +26,6 @@ def _calls(*names: str) -> Callable[[NeuronSpec], Found]:
     return lambda spec: [n.name for e in _expressions(spec) for n in walk(e) if isinstance(n, Call) and n.name in names]
 
 
-def _equations(kind: str) -> Callable[[NeuronSpec], Found]:
-    return lambda spec: [e.name for e in spec.equations if e.kind == kind]
-
-
 def over_time(spec: NeuronSpec) -> Found:
     """What has a whole-sequence axis and is no parameter: `h[tau] = ...`; write `h = ...` and read h[tau]."""
     rows = [(d.name, d.axes) for d in spec.equations] + [(d.name, d.axes) for d in spec.inputs]
@@ -40,14 +36,12 @@ def over_time(spec: NeuronSpec) -> Found:
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
-    ("differentials (dX = ...) and dW", _equations("differential")),
     ("trained delays", trained),
     ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
 )
 
 #: method -> why it is refused at present
 METHODS: tuple[str, ...] = (
-    "baoab", "obabo", "euler_maruyama", "heun_stratonovich",
     "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
 )  # fmt: skip
 

@@ -11,10 +11,11 @@ import sympy as sp
 
 from neuroode._errors import AnalysisError, LoweringError, Unsupported
 from neuroode.expr import functions as fn
-from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Node, Num, Ref, TimeIndex
+from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Node, Num, Ref, TimeIndex, walk
 from neuroode.expr.show import show
 from neuroode.expr.unit_table import Dimension
 from neuroode.expr.units import scale_and_dimension
+from neuroode.spec.names import is_increment
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.rules_units import dimensions
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
@@ -54,6 +55,12 @@ def _fold(f: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> Callable[..., sp.Expr]:
 FUNCTIONS |= {"min": _fold(fn.minimum), "max": _fold(fn.maximum)}
 
 
+def increments(spec: NeuronSpec) -> dict[str, str]:
+    """The Wiener increments that differentials read, as streams of the kind `wiener`, in the order of the text."""
+    lines = [e.rhs for e in spec.equations if e.kind == "differential"]
+    return {n.name: "wiener" for rhs in lines for n in walk(rhs) if isinstance(n, Ref) and is_increment(n.name)}
+
+
 @dataclass
 class SymbolTable:
     """Makes every symbol once. `scale` turns a number in a declared unit into base units (1 without units)."""
@@ -70,10 +77,11 @@ class SymbolTable:
         self.kinds |= {i.name: "input" for i in spec.inputs}
         self.kinds |= {e.name: "event" for e in spec.events}
         self.noise: dict[str, str] = {n.name: n.kind for n in spec.noise}
+        self.noise |= increments(spec)
         self.kinds |= dict.fromkeys(self.noise, "noise")
         for e in spec.equations:
             names = [e.name + "'" * k for k in range(e.order if e.kind == "flow" else 1)]
-            self.kinds |= dict.fromkeys(names, "flow" if e.kind == "fractional" else e.kind)
+            self.kinds |= dict.fromkeys(names, "flow" if e.kind in ("fractional", "differential") else e.kind)
         self.rhs = {e.name: e.rhs for e in spec.equations if e.kind == "definition"}
         complex_names = {s.name for s in spec.states if s.type == "complex"}
         complex_names |= {p.name for p in spec.parameters if p.type == "complex"}

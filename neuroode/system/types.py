@@ -115,6 +115,8 @@ class OdeSystem:
     `complex` names the states, parameters and definitions that are complex; `removable` maps quotients with a removable
     0/0 as they were written, and as they are computed. `ramps`: what flows read that runs linearly over the step (an
     input with `hold: linear`, or the running time `t`) -> its values at the start and at the end. `step` counts steps.
+    `diffusion`: what a flow state gains per Wiener increment, by state and stream: dX = flows[X]*dt + sum of
+    diffusion[X][W]*dW, in the sense of `calculus`.
     `noise`: streams of random numbers by name, their kind uniform, normal or wiener; read as `NAME[t]`.
     `tables`: those of the inputs that are parameters over time, read by `step`. `sums`: those that are sums over the
     whole sequence, each after what it reads. `fractional`: states whose entry in `flows` is no slope but what their
@@ -135,6 +137,8 @@ class OdeSystem:
     symbols: dict[str, sp.Symbol] = field(repr=False)
     removable: dict[sp.Expr, sp.Expr] = field(default_factory=dict, repr=False)
     noise: dict[str, str] = field(default_factory=dict)
+    diffusion: dict[str, dict[str, sp.Expr]] = field(default_factory=dict)
+    calculus: str = "ito"
     tables: tuple[str, ...] = ()
     sums: tuple[SequenceSum, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
@@ -146,8 +150,14 @@ class OdeSystem:
     def is_complex(self, name: str) -> bool:
         return name.rstrip("'") in self.complex
 
+    def _flow_line(self, name: str, e: sp.Expr) -> str:
+        if name in self.diffusion:
+            waves = (f" + ({show(g)})*{w}" for w, g in self.diffusion[name].items())
+            return f"d{name} = ({show(e)})*dt{''.join(waves)}  ({self.calculus})"
+        return f"{self._slope(name)} = {show(e)}"
+
     def __str__(self) -> str:
-        rows = [f"{self._slope(n)} = {show(e)}" for n, e in self.flows.items()]
+        rows = [self._flow_line(n, e) for n, e in self.flows.items()]
         rows += [f"{n}[t] = {show(e)}" for n, e in self.maps.items()]
         rows += [
             f"{i.state} += {show(i.coefficient)}*{i.number if i.lag else i.input}  ({_when(i)})" for i in self.impulses
