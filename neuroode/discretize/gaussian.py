@@ -1,14 +1,14 @@
 """The exact Gaussian transition of linear flows with additive noise: x(dt) = e^(A dt) x + (drive) + L xi, L L' = S.
 
-S = integral over (0, dt) of e^(A s) G G' e^(A' s) ds. One state: S = g^2 dt phi_1(2 a dt), and the increments of its line
-are its noise. Two states: with Z = A dt, m = tr(Z)/2, R = Z - m 1, d = m^2 - det(Z), M = 2 m, D = 4 d, Q = G G',
+S = integral over (0, dt) of e^(A s) G G' e^(A' s) ds. One state: S = g^2 dt phi_1(2 a dt), and the increments of its
+line are its noise. Two states: with Z = A dt, m = tr(Z)/2, R = Z - m 1, d = m^2 - det(Z), M = 2 m, D = 4 d, Q = G G',
 
     S = dt (I_0 Q + I_1 (R Q + Q R') + I_2 R Q R'),   I_0 = (phi_1(M) + C)/2,  I_1 = Sigma,  I_2 = 2 (C - phi_1(M))/D,
 
 phi_1(M + j) = C + Sigma j for j^2 = D: one form for all signs of d. I_2/2 is the divided difference of exp at 0, M,
 M - sqrt(D), M + sqrt(D): near D = 0 an entry of the exponential of a 4 x 4 matrix, so nothing is 0/0. More states: S as
-the linear flow S' = A S + S A' + Q of its own entries, whose step is an entry of an exponential. It needs no inverse, and
-grows with no negative rate, which Van Loan's block matrix does.
+the linear flow S' = A S + S A' + Q of its own entries, whose step is an entry of an exponential. It needs no inverse,
+and nothing in it grows where rates are negative, as it does in Van Loan's block matrix.
 
 Sources: Van Loan, IEEE Trans. Autom. Control 23 (1978); Opitz, ZAMM 44 (1964) for divided differences as entries of
 functions of matrices; Gillespie, Phys. Rev. E 54 (1996) for one state.
@@ -21,7 +21,6 @@ from itertools import combinations_with_replacement
 
 import sympy as sp
 
-from neuroode.analysis.linearity import running
 from neuroode.analysis.types import Block, Report
 from neuroode.discretize import exact
 from neuroode.discretize.ito import is_additive, wave

@@ -5,8 +5,8 @@ B is a kick p + h F(q) of half a step, A a drift q + h p, O the exact Ornstein-U
     BAOAB: B(h/2) A(h/2) O(h) A(h/2) B(h/2)          OBABO: O(h/2) B(h/2) A(h) B(h/2) O(h/2)
 
 With one increment dW a step, O adds sqrt(phi_1(-2 gamma h)) sigma dW. OBABO has two O steps a step and takes two
-increments of half a step each: (dW + xi sqrt(h))/2 and (dW - xi sqrt(h))/2 with a normal stream xi of its own, which are
-independent and of variance h/2 each.
+increments of half a step each: (dW + xi sqrt(h))/2 and (dW - xi sqrt(h))/2 with a normal stream xi of its own, which
+are independent and of variance h/2 each.
 
 Source: Leimkuhler and Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl.
 Math. Res. Express 2013; Bussi and Parrinello, Phys. Rev. E 75 (2007) for OBABO.
@@ -100,7 +100,13 @@ def derive(report: Report, states: States, method: str, dt: sp.Symbol, why: str)
         "the law of p is exact at equilibrium where the potential is quadratic"
     )  # fmt: skip
     return Update(
-        found.states, method, values, False, 2, f"{why}; splitting of weak order 2, {worth}", tuple(step.stages),
+        found.states,
+        method,
+        values,
+        False,
+        2,
+        f"{why}; splitting of weak order 2, {worth}",
+        tuple(step.stages),
         noise=noise,
     )
 

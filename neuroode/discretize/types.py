@@ -28,7 +28,8 @@ class Update:
     `exact`: equals the flow for inputs as they are held over the step (zero or linear), up to rounding.
     `convergence_order` is for smooth flows and inputs as they are held; None for exact steps. `stages` are values that
     `values` and later stages read, by symbol. `guards`: margins of events that this step computes otherwise.
-    `noise`: streams of random numbers that it reads, by kind; then `exact` means: in law, and the order is the weak one.
+    `noise`: streams of random numbers that it reads, by kind; then `exact` is meant in law, and the order is the
+    weak one.
     """
 
     states: tuple[str, ...]
@@ -78,8 +79,8 @@ class Discretization:
     def noise(self) -> dict[str, str]:
         """Streams that a step reads, by kind: those of the declaration, and what the updates ask for."""
         declared = {n: kind for n, kind in self.report.system.noise.items() if kind != "wiener"}
-        moves = (*self.updates, *self.beside_held.values())
-        return declared | {n: kind for move in moves for n, kind in move.noise.items()}
+        asked = [u.noise for u in self.updates] + [b.noise for b in self.beside_held.values()]
+        return declared | {n: kind for noise in asked for n, kind in noise.items()}
 
     def __str__(self) -> str:
         if not self.updates:

@@ -64,7 +64,9 @@ def hybrid(report: Report) -> Hybrid:
         raise Unsupported(f"'{name}' has no flow that a solver could move", hint="leave solver= out: maps are steps")
     if report.system.diffusion:
         noisy = ", ".join(report.system.diffusion)
-        raise Unsupported(f"'{name}' has noise in {noisy}, of which this solver knows nothing", hint="leave solver= out")
+        raise Unsupported(
+            f"'{name}' has noise in {noisy}, of which this solver knows nothing", hint="leave solver= out"
+        )
     bare = Discretization(report, "solver", ())
     check_infinity(bare)
     made = _Pieces(_Open(bare)).made()

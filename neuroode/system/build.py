@@ -97,7 +97,9 @@ def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], Diffusion, tuple[Imp
             flows[state] = table.symbol(above) * table.scale(above) * seconds / table.scale(state)
         rhs, kicks = _split_impulses(table, chain[-1], slope)
         flows[chain[-1]] = rhs * seconds / table.scale(chain[-1])
-        diffusion |= {e.name: {w: g * sp.sqrt(seconds) / table.scale(e.name) for w, g in waves.items()}} if waves else {}
+        diffusion |= (
+            {e.name: {w: g * sp.sqrt(seconds) / table.scale(e.name) for w, g in waves.items()}} if waves else {}
+        )
         impulses += kicks
     return flows, diffusion, tuple(impulses)
 

@@ -81,7 +81,7 @@ OPTIONS = {
     "dt without its unit": ({"dt": "1"}, no.RunError, "dt is in no unit, the model counts in ms"),
     "a schedule without use": ({"schedule": "fft"}, no.Unsupported, "no part of 'lif' is a convolution .*spikes"),
     "unknown schedule": ({"schedule": "fast"}, no.Unsupported, "unknown schedule 'fast'\nhint: choose among auto"),
-    "method for later": ({"method": "baoab"}, no.Unsupported, "'baoab' is not there yet\nhint: choose among auto"),
+    "method for later": ({"method": "baoab"}, no.Unsupported, "'baoab' does not apply to v: .* no pair dq = p"),
     "unknown method": ({"method": "magic"}, no.Unsupported, "unknown method 'magic'"),
     "method of no state": ({"method": {"q": "euler"}}, no.Unsupported, "'q': it is not a flow state\nhint: .*v"),
     "unknown option": ({"schedul": "auto"}, TypeError, "unknown option 'schedul'"),

@@ -1,0 +1,63 @@
+"""Ito lines as the system holds them: drift, diffusion, units, axes, and what is no differential."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+
+import neuroode as no
+
+
+def made(equations: str, **keys: object) -> no.Neuron:
+    return no.Neuron("made", **{"equations": equations, "dt": 0.1, "parameters": {}, **keys})
+
+
+def test_a_line_is_split_into_drift_and_diffusion() -> None:
+    system = made(
+        "rate = x/tau\ndx = (-rate + I)*dt + s*x*dW + 0.5*dW_2\ndv/dt = x - v",
+        parameters={"tau": 2, "s": 3}, calculus="stratonovich",
+    ).system()  # fmt: skip
+    s = system.symbols
+    assert sp.simplify(system.flows["x"] - (s["I[t]"] - s["x"] / s["tau"])) == 0
+    assert system.diffusion == {"x": {"dW": s["s"] * s["x"], "dW_2": sp.Rational(1, 2)}}
+    assert system.noise == {"dW": "wiener", "dW_2": "wiener"}
+    assert system.calculus == "stratonovich"
+    assert str(system).startswith("dx = (I[t] - x/tau)*dt + (s*x)*dW + (1/2)*dW_2  (stratonovich)")
+
+
+def test_an_increment_has_the_unit_of_the_root_of_time() -> None:
+    keys: dict = {
+        "dt": "1 ms", "parameters": {"tau": "20 ms", "s": "0.2 mV"}, "states": {"v": no.State(init="-1 mV", unit="mV")},
+    }  # fmt: skip
+    neuron = made("dv = -v/tau*dt + s*sqrt(2/tau)*dW", **keys)
+    dW = np.random.default_rng(0).normal(size=(50, 2, 1))
+    rows = neuron.simulate(steps=50, batch=2, noise={"dW": dW})["v"]  # dW in sqrt(ms), v in mV
+    v, decay = np.full((2, 1), -1.0), np.exp(-1 / 20)
+    for t in range(50):
+        v = decay * v + 0.2 * np.sqrt(1 - decay**2) * dW[t]
+        np.testing.assert_allclose(rows[t], v, rtol=1e-13)
+    with pytest.raises(no.SpecError, match=r"mV and .* cannot be added"):
+        made("dv = -v/tau*dt + s*dW", **keys)
+
+
+def test_increments_along_an_axis_are_independent() -> None:
+    system = made("dq[k] = -q[k]*dt + dW[k] + dW_all", axes={"k": 3}).system()
+    assert system.diffusion["q__1"] == {"dW__1": 1, "dW_all": 1}
+    assert list(system.noise) == ["dW__0", "dW_all", "dW__1", "dW__2"]
+
+
+def test_an_impulse_is_a_jump_of_a_differential_too() -> None:
+    system = made("dv = (-v + 2*x)*dt + dW", inputs={"x": "impulse"}).system()
+    (kick,) = system.impulses
+    assert (kick.state, kick.coefficient) == ("v", 2)
+    assert system.flows["v"] == -system.symbols["v"]
+
+
+def test_what_is_not_linear_is_refused_with_its_place() -> None:
+    with pytest.raises(no.NeuroodeError, match="differential of x is not linear in dt and dW") as found:
+        made("k = 1/dt\ndx = -k*x*dt + dW").system()
+    assert found.value.place.text == "dx = -k*x*dt + dW"
+    for bad in ("dx = -x*dt + dW*dW", "dx = -x + dW", "dx = -x*dt*dW"):
+        with pytest.raises(no.SpecError, match="not linear in dt and dW"):
+            made(bad, states={"x": 0})
