@@ -320,7 +320,9 @@ class Neuron:
             RunError: no step is given and none is declared, or it is not a positive number.
         """
         if dt is None:
-            if self.spec.dt is None and not any(e.kind in ("flow", "differential") for e in self.spec.equations):
+            if self.spec.dt is None and not any(
+                e.kind in ("flow", "fractional", "differential") for e in self.spec.equations
+            ):
                 return 1.0  # maps count steps
             if self.spec.dt is None:
                 raise RunError(f"neuron '{self.spec.name}' declares no dt", hint="pass dt=..., or declare the key dt")

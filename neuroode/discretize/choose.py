@@ -23,6 +23,7 @@ from neuroode.discretize import (
     riccati,
     runge_kutta,
     separable,
+    soe,
     stochastic,
     strang,
 )
@@ -33,6 +34,7 @@ from neuroode.system.support import METHODS
 
 METHOD_NAMES = (
     "auto",
+    "soe",
     "exact",
     "euler",
     "semi_implicit(...)",
@@ -58,10 +60,16 @@ def discretize(report: Report, method: str | dict[str, str] | None = None) -> Di
     """
     declared = report.system.spec.method if method is None else method
     if report.system.fractional:
-        raise _no_memory(report, declared)
+        return _with_memory(report, declared)
     found = _derived(report, declared)
     riccati.check_infinity(found)
     return replace(found, beside_held=beside_held(found, lambda other: _derived(other, declared)))
+
+
+def _with_memory(report: Report, declared: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Discretization:
+    if not isinstance(declared, str) or declared.partition("(")[0].strip() not in ("auto", "soe"):
+        raise _no_memory(report, declared)
+    return soe.derive(report, declared, lambda other: _derived(other, "auto"))
 
 
 def _no_memory(report: Report, declared: object) -> Unsupported:

@@ -42,6 +42,7 @@ class Update:
     shown: str = ""  # the formula to print, where the entries of `values` are too long to read
     guards: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
     noise: dict[str, str] = field(default_factory=dict)
+    tolerance: float | None = None  # of a step that approximates a memory by a sum; its stages are not printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,17 @@ def _short(e: sp.Expr) -> str:
     return text if len(text) <= LONGEST else f"(a formula of {e.count_ops()} operations)"
 
 
+def _worth(u: Update) -> str:
+    if u.tolerance is not None and u.convergence_order is None:
+        return f"exact for held inputs up to {u.tolerance:g} of a sum of exponentials"
+    if u.exact:
+        return "exact in law for held inputs" if u.noise else "exact for held inputs"
+    return f"weak order {u.convergence_order}" if u.noise else f"convergence order {u.convergence_order}"
+
+
 def _row(u: Update) -> str:
-    exact = "exact in law for held inputs" if u.noise else "exact for held inputs"
-    order = f"weak order {u.convergence_order}" if u.noise else f"convergence order {u.convergence_order}"
-    worth = exact if u.exact else order
-    lines = [f"{listed(u.states)}: {u.method}, {worth}; {u.why}"]
-    formulas = [f"{s.name} = {_short(e)}" for s, e in u.stages]
+    lines = [f"{listed(u.states)}: {u.method}, {_worth(u)}; {u.why}"]
+    formulas = [f"{s.name} = {_short(e)}" for s, e in u.stages if u.tolerance is None]
     formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
     shown = said_once(formulas) if len(u.states) > MANY and not u.shown else formulas
     return "\n".join(lines + [f"    {f}" for f in shown])

@@ -15,6 +15,7 @@ def refuse_counted(neuron: Any, program: Program) -> None:
     counted = {
         "a delay": has_delays(spec),
         "a refractory time": any(s.name.startswith("refractory(") for s in program.carry),
+        "a memory of its whole past": any(s.name.startswith("memory(") for s in program.carry),
         "t, step or a table over time": any(s.name == "step" for s in program.carry),
         "a sum over the sequence": bool(program.sums),
     }

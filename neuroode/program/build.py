@@ -28,6 +28,7 @@ from neuroode.system.build import MARGIN, build_system
 from neuroode.system.types import Event, Impulse, OdeSystem, Test
 
 LAGGED = re.compile(r"(.+)\[t-(\d+)\]")
+MEMORY = ("memory(", "impulse(", "current(")  # states that only stand for the past of another one
 BEFORE_END = "before end("  # a flow state after its flow, before the impulses at the end of the step
 LEVEL_NAMES = ("layer", "channel", "neuron")
 
@@ -307,7 +308,7 @@ class _Step:
         rows: list[tuple[str, str]] = []
         jumping = {j.state for e in self.system.events if not e.late for j in e.jumps}
         for name, value in after.items():
-            rows += self._named(name, value)
+            rows += [] if name.startswith(MEMORY) else self._named(name, value)
             if name in jumping:
                 rows += self._named(f"{name}.before", self._value(f"{name}[t]"))
         rows += [(e.name, self._value(f"{e.name}[t]").re) for e in self.system.events]

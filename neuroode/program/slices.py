@@ -7,11 +7,14 @@ step, `n.v` the carry after it, `e.s` an event.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from neuroode.program.builder import Builder
 from neuroode.program.types import CLOCK, Assign, CarrySlot, EventSlot, Program
+
+KNOWN = 64  # prologues whose digest is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,23 @@ def program_of(
 
 def signed(program: Program) -> Program:
     """The program with its digest: equal programs have equal ones, in every process and on every machine."""
-    return replace(program, digest=hashlib.sha256(repr(replace(program, digest="")).encode()).hexdigest()[:20])
+    rest = repr(replace(program, digest="", prologue=(), coefficients=()))
+    text = f"{rest}{_prologue_digest(program)}"
+    return replace(program, digest=hashlib.sha256(text.encode()).hexdigest()[:20])
+
+
+_prologues: OrderedDict[tuple[int, int], tuple[Program, str]] = OrderedDict()  # the program keeps the ids alive
+
+
+def _prologue_digest(program: Program) -> str:
+    """All slices of a program share its prologue, which is the longest part of what has a memory."""
+    key = id(program.prologue), id(program.coefficients)
+    if key not in _prologues:
+        text = repr((program.prologue, program.coefficients))
+        _prologues[key] = program, hashlib.sha256(text.encode()).hexdigest()
+        if len(_prologues) > KNOWN:
+            _prologues.popitem(last=False)
+    return _prologues[key][1]
 
 
 def builder_of(program: Program) -> Builder:

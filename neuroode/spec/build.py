@@ -179,6 +179,8 @@ def _one_method(node: Tree, what: str) -> str:
     """A method's name; `semi_implicit(v, u)` takes an order of states."""
     text = text_of(node, what)
     assert isinstance(node, Scalar)
+    if (head := text.partition("(")[0].strip()) in schema.METHOD_OPTIONS:
+        return _with_options(node, what, head, text)
     found = parse_expr(text, node.origin)
     name = found.name if isinstance(found, Ref | Call) else text
     if name not in schema.METHODS:
@@ -190,6 +192,18 @@ def _one_method(node: Tree, what: str) -> str:
     if name != "semi_implicit" or not isinstance(found, Call) or len(args) != len(found.args):
         refuse(node, f"{what} is '{text[:60]}'", "only semi_implicit(v, u) takes arguments, which are states")
     return f"{name}({', '.join(args)})"
+
+
+def _with_options(node: Scalar, what: str, name: str, text: str) -> str:
+    """`soe(tolerance=1e-6, steps=32768)` in one spelling."""
+    allowed = schema.METHOD_OPTIONS[name]
+    inside = text.partition("(")[2].strip()
+    rows = re.findall(rf"({'|'.join(allowed)})\s*=\s*([0-9][0-9.eE+-]*)", inside)
+    again = ", ".join(f"{key}={value}" for key, value in rows)
+    if inside and (f"{again})".replace(" ", "") != inside.replace(" ", "") or len(dict(rows)) != len(rows)):
+        example = ", ".join(f"{key}={value}" for key, value in allowed.items())
+        refuse(node, f"{what} is '{text[:60]}'", f"write {name}({example}), each at most once")
+    return f"{name}({again})" if rows else name
 
 
 def _default_input(spec: NeuronSpec, given: bool, reads: set[str]) -> NeuronSpec:

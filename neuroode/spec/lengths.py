@@ -13,11 +13,13 @@ def expressions(spec: NeuronSpec) -> list[Node]:
 
 
 def fixed_names(spec: NeuronSpec) -> set[str]:
-    """Parameters that lags and delays read."""
+    """Parameters that lags, delays and durations read."""
     found: set[str] = set()
     for node in (n for e in expressions(spec) for n in walk(e)):
         if isinstance(node, Ref) and node.time:
             found |= names(node.time.lag)
         elif isinstance(node, Call) and node.name == "delay":
             found |= names(node.args[1])
+    for duration in (e.reset.duration for e in spec.events if e.reset):
+        found |= names(duration) if duration is not None else set()
     return found & {p.name for p in spec.parameters}

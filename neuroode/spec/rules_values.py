@@ -200,11 +200,11 @@ def methods(scope: Scope) -> None:
             )
     kinds = {e.kind for e in scope.spec.equations}
     for each in [m for _, m in method] if isinstance(method, tuple) else [method]:
-        for state in each.partition("(")[2].rstrip(")").split(", ") if "(" in each else ():
+        for state in each.partition("(")[2].rstrip(")").split(", ") if "(" in each and "=" not in each else ():
             if state not in states:
                 hint = did_you_mean(state, states)
                 raise SpecError(f"method {each} names '{state}', which is not a state", place=place, hint=hint)
-        if each in FRACTIONAL and "fractional" not in kinds:
+        if each.partition("(")[0] in FRACTIONAL and "fractional" not in kinds:
             raise SpecError(f"method {each} is for D^alpha lines, and there is none", place=place, hint="method: auto")
         if each in STOCHASTIC and "differential" not in kinds:
             hint = "method: auto, or write dv = f*dt + g*dW"

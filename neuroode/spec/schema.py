@@ -26,6 +26,8 @@ METHODS = (
     "baoab", "obabo", "euler_maruyama", "heun_stratonovich",
     "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
 )  # fmt: skip
+#: numbers that a method takes by name, each with its default
+METHOD_OPTIONS = {"soe": {"tolerance": "1e-6", "steps": "32768"}}
 MEMORY = ("jump", "impulse", "restart", "current")
 GRADIENTS = ("surrogate", "expected", "reinforce")
 SURROGATES = (

@@ -83,7 +83,7 @@ def unrolled_method(spec: NeuronSpec, method: Any) -> Any:
 
     if isinstance(method, str):
         head, bracket, inside = method.partition("(")
-        if not bracket:
+        if not bracket or "=" in inside:
             return method
         names = [n for each in inside.rstrip(") ").split(",") for n in elements(each.strip())]
         return f"{head}({', '.join(names)})"

@@ -25,7 +25,9 @@ MAX_STEPS = 1024  # of one delay: every step of a buffer is a number of each lan
 
 def has_delays(spec: NeuronSpec) -> bool:
     """Whether the program of a neuron depends on its step, through the length of a buffer."""
-    return any(isinstance(n, Call) and n.name == "delay" for e in expressions(spec) for n in walk(e))
+    called = any(isinstance(n, Call) and n.name == "delay" for e in expressions(spec) for n in walk(e))
+    lasting = [e.reset.duration for e in spec.events if e.reset and e.reset.duration is not None]
+    return called or any(names(d) != {"dt"} for d in lasting)
 
 
 def in_steps(spec: NeuronSpec) -> NeuronSpec:

@@ -42,7 +42,7 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
 
 #: method -> why it is refused at present
 METHODS: tuple[str, ...] = (
-    "soe", "mittag_leffler", "flmm2", "abm", "l1", "gl",
+    "mittag_leffler", "flmm2", "abm", "l1", "gl",
 )  # fmt: skip
 
 

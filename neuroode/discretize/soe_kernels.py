@@ -1,0 +1,140 @@
+"""Fractional memory as a sum of exponentials: weights and rates, as expressions of order, leak and step.
+
+A leak, D^a v = -lam*(v - u): Mittag-Leffler relaxation is a mean of ordinary ones,
+    E_a(-lam t^a) = integral over phi in (0, 1) of exp(-r(phi) t),
+    r(phi)^a = lam sin(pi a phi)/sin(pi a (1 - phi)),
+so v = sum W z with dz/dt = -r*(z - u), and W sums to 1. With phi = sigmoid(a*rho - log(lam)) the trapezoidal rule in
+rho (`soe_grid.py`) serves every order: for a = 1 every r is lam. What lies beyond the ends is added to the last
+weights, by the Euler-Maclaurin formula; then weights are divided by their sum.
+
+No leak, D^a v = f: t^(a-1)/Gamma(a) = (sin(pi a)/pi) integral of r^-a exp(-r t) dr over r > 0, on the same grid. Rates
+below it are one integrator, rates above it act at once; both tails are geometric series. For a = 1 the integrator has
+all the weight.
+
+Sources: Gorenflo and Mainardi (1997), spectral form of E_a; Kanter, Ann. Probab. 3 (1975), the substitution in phi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import exp
+
+import sympy as sp
+
+from neuroode._errors import Unsupported
+from neuroode.discretize.soe_grid import Grid
+from neuroode.expr.functions import phi, sigmoid
+from neuroode.system.types import Fractional
+
+Stage = tuple[sp.Symbol, sp.Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One number of the memory: z' = -rate*(z - u), or z' = `rate`*f where it only integrates.
+
+    `decay`: rate*dt. `weight`: of z in the state. `follows`: it starts where the state starts, and jumps with it.
+    """
+
+    weight: sp.Expr
+    decay: sp.Expr
+    follows: bool
+    integrates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The modes of one state, and the values (by symbol) that they read. `leak`: lam, or 0."""
+
+    modes: tuple[Mode, ...]
+    stages: tuple[Stage, ...]
+    leak: sp.Expr
+
+
+@cache
+def relaxation(name: str, order: sp.Expr, lam: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
+    """Modes of D^order v = -lam*(v - u), lam > 0."""
+    offset, angle, turn = (sp.Symbol(f"{what}({name})", real=True) for what in ("offset", "angle", "turn"))
+    stages: list[Stage] = [(offset, order * sp.log(dt) + sp.log(lam)), (angle, sp.pi * order)]
+    stages.append((turn, sp.pi * (1 - order)))
+    decays, raw = [], []
+    for k, (c, width) in enumerate(zip(points.points, points.widths, strict=True)):
+        y = sp.Symbol(f"position({name})__{k}", real=True)
+        near = sp.Symbol(f"near({name})__{k}", real=True)  # the smaller of phi and 1 - phi
+        decay = sp.Symbol(f"decay({name})__{k}", real=True)
+        stages += [(y, order * sp.Float(c) - offset), (near, sigmoid(-sp.Abs(y)))]
+        stages.append((decay, sp.exp(c + sp.sign(y) * _excess(angle, turn, y, near) / order)))
+        decays.append(decay)
+        raw.append(order * sp.Float(width) * near * (1 - near))
+    first, last = stages[3][0], stages[-3][0]
+    raw[0] += _tail(first, order * points.widths[0])
+    raw[-1] += _tail(-last, order * points.widths[-1])
+    return Kernel(*_normalised(name, raw, decays, stages), lam)
+
+
+def _excess(angle: sp.Symbol, turn: sp.Symbol, y: sp.Symbol, near: sp.Symbol) -> sp.Expr:
+    """log(sin(pi a (1 - near))/sin(pi a near)) - |y|, with the larger angle taken from pi."""
+    return sp.log(sp.sin(turn + angle * near) / sp.sin(angle * near)) - sp.Abs(y)
+
+
+def _tail(y: sp.Expr, width: sp.Expr) -> sp.Expr:
+    """Sum of width*s'(y - k*width) over k = 1, 2, ..., s the sigmoid: Euler-Maclaurin at y - width/2."""
+    p = sigmoid(y - width / 2)
+    f = p * (1 - p)
+    third = 1 + p * (-14 + p * (36 - 24 * p))
+    fifth = 1 + p * (-62 + p * (540 + p * (-1560 + p * (1800 - 720 * p))))
+    square = width**2
+    inner = (1 - 2 * p) / 24 - square * (sp.Rational(7, 5760) * third - square * sp.Rational(31, 967680) * fifth)
+    return p - square * f * inner
+
+
+def _normalised(
+    name: str, raw: list[sp.Expr], decays: list[sp.Symbol], stages: list[Stage]
+) -> tuple[tuple[Mode, ...], tuple[Stage, ...]]:
+    total = sp.Symbol(f"total({name})", positive=True)
+    masses = [sp.Symbol(f"mass({name})__{k}", real=True) for k in range(len(raw))]
+    weights = [sp.Symbol(f"weight({name})__{k}", real=True) for k in range(len(raw))]
+    rows = [*stages, *zip(masses, raw, strict=True), (total, sp.Add(*masses))]
+    rows += [(w, m / total) for w, m in zip(weights, masses, strict=True)]
+    modes = [Mode(w, d, True) for w, d in zip(weights, decays, strict=True)]
+    return tuple(modes), tuple(rows)
+
+
+@cache
+def integral(name: str, order: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
+    """Modes of D^order v = f: an integrator, then leaks that follow f."""
+    c, widths = points.points, points.widths
+    scale = sp.Symbol(f"scale({name})", real=True)  # sin(pi a)/pi*dt^a
+    stages: list[Stage] = [(scale, sp.sin(sp.pi * (1 - order)) / sp.pi * dt**order)]
+    raw = [scale * sp.Float(w) * sp.exp(-order * sp.Float(x)) for x, w in zip(c, widths, strict=True)]
+    fast, slow = order * sp.Float(widths[-1]), (1 - order) * sp.Float(widths[0])
+    raw[-1] += scale * sp.Float(widths[-1]) * sp.exp(-order * sp.Float(c[-1]) - fast) / (fast * phi(1, -fast))
+    first = dt ** (order - 1) * sp.exp((1 - order) * sp.Float(c[0]) - slow) * _sinc(1 - order) / phi(1, -slow)
+    modes = [Mode(sp.S.One, _stage(stages, f"gain({name})", first), True, True)]
+    for k, (x, r) in enumerate(zip(c, raw, strict=True)):
+        modes.append(Mode(_stage(stages, f"weight({name})__{k}", r), sp.Float(exp(x)), False))
+    return Kernel(tuple(modes), tuple(stages), sp.S.Zero)
+
+
+def _sinc(x: sp.Expr) -> sp.Expr:
+    """sin(pi x)/(pi x), 1 at 0: the real part of phi_1(i pi x)."""
+    return sp.re(phi(1, sp.I * sp.pi * x))
+
+
+def _stage(stages: list[Stage], name: str, value: sp.Expr) -> sp.Symbol:
+    symbol = sp.Symbol(name, real=True)
+    stages.append((symbol, value))
+    return symbol
+
+
+def of(name: str, left: Fractional, lam: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
+    """The kernel of a state: its leak, or the bare integral.
+
+    Raises:
+        Unsupported: several orders.
+    """
+    if len(left.terms) > 1:
+        raise Unsupported(f"method soe: {name} has several orders, which are not lowered yet", hint="method: gl")
+    order = left.terms[0][1]
+    return relaxation(name, order, lam, dt, points) if lam != 0 else integral(name, order, dt, points)

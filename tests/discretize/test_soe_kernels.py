@@ -1,0 +1,76 @@
+"""Sums of exponentials against Mittag-Leffler functions, over orders, leaks, lengths and tolerances."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.special import gamma
+
+from neuroode.discretize.soe_grid import grid
+from neuroode.discretize.soe_kernels import integral, relaxation
+from tests import fractional_oracles as oracles
+
+A, LAM, DT = sp.Symbol("a", real=True), sp.Symbol("lam", positive=True), sp.Symbol("dt", positive=True)
+
+
+@cache
+def leaky(steps: int, tolerance: float) -> oracles.Numbers:
+    return oracles.Numbers(relaxation("v", A, LAM, DT, grid(steps, tolerance)))
+
+
+@cache
+def bare() -> oracles.Numbers:
+    return oracles.Numbers(integral("v", A, DT, grid(10_000, 1e-6)))
+
+
+def test_few_modes() -> None:
+    assert len(grid(10_000, 1e-6).points) <= 45
+    assert len(grid(32_768, 1e-6).points) <= 45
+    assert len(grid(32_768, 1e-3).points) <= 20
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, pytest.param(1e-9, marks=pytest.mark.slow)])
+def test_half_order_is_erfcx(tolerance: float) -> None:
+    kernel, t = leaky(10_000, tolerance), np.geomspace(1e-4, 1, 60)
+    for lam in (1e-3, 0.3, 1.0, 30.0, 1e3):
+        w, d = kernel(a=0.5, lam=lam, dt=1e-4)
+        found = np.exp(-np.outer(t / 1e-4, d)) @ w
+        assert abs(found - oracles.relaxation_half(t, lam)).max() < tolerance
+
+
+@pytest.mark.parametrize("a", [0.3, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999])
+def test_every_order_keeps_the_tolerance(a: float) -> None:
+    kernel, t = leaky(10_000, 1e-6), np.geomspace(1e-4, 1, 7)
+    for lam in (0.5, 20.0):
+        w, d = kernel(a=a, lam=lam, dt=1e-4)
+        wanted = np.array([oracles.relaxation(a, lam, x) for x in t])
+        assert abs(np.exp(-np.outer(t / 1e-4, d)) @ w - wanted).max() < 1e-6
+
+
+def test_values_of_the_literature() -> None:
+    """E_a(-1), papers/fspikede.md."""
+    table = {0.3: 0.456594408330, 0.5: 0.427583576156, 0.7: 0.399611978116, 0.9: 0.376066021425}
+    kernel = leaky(10_000, 1e-6)
+    for a, wanted in table.items():
+        w, d = kernel(a=a, lam=1.0, dt=0.01)
+        assert abs(np.exp(-100 * d) @ w - wanted) < 1e-7
+
+
+def test_order_one_is_one_leak() -> None:
+    w, d = leaky(10_000, 1e-6)(a=1.0, lam=3.0, dt=0.01)
+    heavy = w > 1e-14
+    assert abs(w.sum() - 1) < 1e-14
+    assert d[heavy] == pytest.approx(0.03, rel=1e-13)
+
+
+@pytest.mark.parametrize("a", [0.05, 0.3, 0.5, 0.8, 0.97, 0.9999, 1.0])
+def test_the_integral_of_a_constant(a: float) -> None:
+    """I^a 1 = t^a/Gamma(1 + a)."""
+    kernel, t = bare(), np.geomspace(1e-4, 1, 30)
+    w, d = kernel(a=a, dt=1e-4)
+    found = d[0] * t + (1 - np.exp(-np.outer(t / 1e-4, d[1:]))) @ w[1:]
+    wanted = t**a / gamma(1 + a)
+    assert abs(found / wanted - 1).max() < 3e-6
