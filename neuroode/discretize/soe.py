@@ -92,6 +92,8 @@ def _check(system: OdeSystem) -> None:
         raise Unsupported("method soe: events inside the step are not located", hint="write within_step: saturate")
     held = {v for e in system.events for v in e.hold}
     joint = _joint(system)
+    if noisy := [s for s in joint if s in system.diffusion]:
+        raise Unsupported(f"method soe: {noisy[0]} is moved by noise and by a fractional state", hint="separate them")
     read = {x.name for s in joint for x in system.flows[s].free_symbols}
     for v in sorted(held & read):
         if any(v != s and system.flows[s].has(symbol(v)) for s in joint):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from neuroode.analysis.linearity import STEPS, running
-from neuroode.expr.nodes import Neg, Num
+from neuroode.spec.quantities import literal
 from neuroode.spec.types import ParameterDecl
 from neuroode.system.show import show
 from neuroode.system.types import OdeSystem
@@ -59,9 +59,5 @@ def constants(system: OdeSystem) -> dict[sp.Symbol, sp.Expr]:
 
 
 def _number(p: ParameterDecl) -> sp.Expr | None:
-    match p.value:
-        case Num(imaginary=False):
-            return sp.Rational(p.value.value.numerator, p.value.value.denominator)
-        case Neg(arg=Num(imaginary=False)):
-            return -sp.Rational(p.value.arg.value.numerator, p.value.arg.value.denominator)
-    return None
+    found = literal(p.value) if p.value is not None and not isinstance(p.value, tuple) else None
+    return None if found is None else sp.Rational(found.value.numerator, found.value.denominator)
