@@ -104,7 +104,7 @@ def test_a_step_must_be_a_positive_number(dt: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "dv/dt = -v + gamma(v)*I", "D^0.5 v = -v + I",
+        "dv/dt = -v + gamma(v)*I",  "D^0.5 v = (2i - 1)*v + I : complex",
     ],
 )  # fmt: skip
 def test_what_is_not_lowered_is_refused_with_a_type(text: str) -> None:
