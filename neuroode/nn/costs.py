@@ -43,7 +43,7 @@ def constants(backend: str) -> Constants:
 
 def path() -> Path:
     """The file of this machine and these versions."""
-    known = [LAYOUT, cpu(), *(_version(name) for name in ("neuroode", "torch", "jax"))]
+    known = [LAYOUT, cpu(), *_versions()]
     return cache_dir() / f"costs-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]}.json"
 
 
@@ -98,6 +98,12 @@ def _is_ours(found: Any) -> bool:
             if not all(isinstance(v, float) and math.isfinite(v) and v >= 0 for v in rows.values()):
                 return False
     return True
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    """They are read from disk, and a layer asks at each new shape."""
+    return tuple(_version(name) for name in ("neuroode", "torch", "jax"))
 
 
 def _version(name: str) -> str:

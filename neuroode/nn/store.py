@@ -1,6 +1,7 @@
 """Programs kept between processes as JSON, so that a neuron that was lowered once needs no symbolic work again.
 
-The key covers the declaration, the options and the sources of the compiler. Unreadable entries are made anew.
+The key covers the declaration and the options; each state of the compiler's sources has a folder of its own, and the
+latest few are kept. Unreadable entries are made anew.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
@@ -23,6 +25,7 @@ from neuroode.program.verify import verify_program
 from neuroode.solvers.native import cache_dir
 
 STAGES = ("expr", "spec", "system", "analysis", "discretize", "program")
+KEPT = 16  # states of the sources whose programs are kept
 KINDS = {c.__name__: c for c in (
     types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan,
     types.PlanRow, types.SequenceSum,
@@ -31,7 +34,7 @@ KINDS = {c.__name__: c for c in (
 
 def stored_program(declaration: Any, options: Any, make: Callable[[], Program]) -> Program:
     """The program from the cache, or made and kept."""
-    path = cache_dir() / f"program-{_key(declaration, options)}.json"
+    path = _folder() / f"program-{_key(declaration, options)}.json"
     found = _read(path)
     if found is None:
         found = make()
@@ -39,8 +42,21 @@ def stored_program(declaration: Any, options: Any, make: Callable[[], Program]) 
     return found
 
 
+def _folder() -> Path:
+    """Where this compiler's programs lie; on making it, those of sources that were last new long ago go."""
+    folder = cache_dir() / "programs" / _sources()
+    if not folder.is_dir():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for old in sorted(folder.parent.iterdir(), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError:  # as for `_write`; or another process was quicker
+            pass
+    return folder
+
+
 def _key(declaration: Any, options: Any) -> str:
-    text = f"{canonical(declaration)}|{canonical(options)}|{_sources()}"
+    text = f"{canonical(declaration)}|{canonical(options)}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

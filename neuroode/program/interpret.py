@@ -170,7 +170,8 @@ def evaluate(
                     raise RunError(f"operator '{a.value}' is not given", hint="pass operators={name: function}")
                 values[a.name] = (operators or {})[str(a.value)](values[a.args[0]])
                 continue
-            values[a.name] = _entry(a, values) if a.op == "expm" else _apply(a, [values[x] for x in a.args], strict)
+            part = SHARED.get(a.op)
+            values[a.name] = part(a, values) if part else _apply(a, [values[x] for x in a.args], strict)
     return values
 
 
@@ -196,6 +197,21 @@ def _entry(a: Assign, values: Env) -> Array:
     if name not in values:
         values[name] = special.expm(n, [values[x] for x in a.args])
     return values[name][..., i, j]
+
+
+def _part(a: Assign, values: Env) -> Array:
+    """C, S, T (or the slopes U, V) of one argument are found together."""
+    k, part = cast("tuple[int, str]", a.value)
+    letters = "CST" if part in "CST" else "UV"
+    name = f"{letters}({k}, {', '.join(a.args)})"
+    if name not in values:
+        of = special.pair if letters == "CST" else special.pair_slopes
+        values[name] = np.stack(of(k, *[values[x] for x in a.args]))
+    return values[name][letters.index(part)]
+
+
+#: ops whose results are parts of one thing, which is found once
+SHARED: dict[str, Callable[[Assign, Env], Array]] = {"expm": _entry, "pair": _part}
 
 
 def _apply(a: Assign, args: list[Array], strict: Mapping[str, bool]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ def _found(name: str, node: Scalar, find: Find) -> Path:
         raise SpecError(f"extends '{name}': {error.what}", place=node.place, hint=error.hint) from error
 
 
+@lru_cache(maxsize=256)
 def tree_of(text: str, file: str = "<model>") -> Map:
-    """The mapping that a YAML text is.
+    """The mapping that a YAML text is; one that was read is remembered, trees being frozen.
 
     Raises:
         SpecError: the text is not YAML, uses what neuroode does not allow, or is not a mapping.

@@ -1,8 +1,12 @@
-"""Where built kernels are kept: `DIGEST-CHECKSUM.so` beside `DIGEST.c`, in a folder that only its owner may write."""
+"""Where built kernels are kept: `DI/DIGEST-CHECKSUM.so` beside `DI/DIGEST.c`, writable only for their owner.
+
+`DI`, the digest's first two characters, keeps folders short: a kernel is found by looking through one.
+"""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import os
 import shutil
@@ -23,21 +27,24 @@ def cache_dir() -> Path:
 def cached_kernels() -> list[Path]:
     """The libraries in the cache, oldest first."""
     wanted = _wanted()
-    found = wanted.glob(f"*{SUFFIX}") if wanted.is_dir() else ()
+    found = wanted.rglob(f"*{SUFFIX}") if wanted.is_dir() else ()
     return sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name))
 
 
 def clear() -> int:
     """Remove every kernel, its source and kept programs; returns how many kernels. Loaded kernels go on working."""
     kernels = cached_kernels()
-    for path in [*kernels, *_wanted().glob("*.c"), *_wanted().glob("program-*.json")]:
+    for path in [*kernels, *_wanted().rglob("*.c"), *_wanted().rglob("program-*.json")]:
         path.unlink(missing_ok=True)
+    for folder in [p for p in _wanted().rglob("*") if p.is_dir()][::-1]:
+        with contextlib.suppress(OSError):  # somebody else's file lies in it
+            folder.rmdir()
     return len(kernels)
 
 
 def find(folder: Path, digest: str) -> Path | None:
     """The library of this digest with the bytes that were written: loading a cut-off file can kill a process."""
-    for path in sorted(folder.glob(f"{digest}-*{SUFFIX}")):
+    for path in sorted((folder / digest[:2]).glob(f"{digest}-*{SUFFIX}")):
         if path.stem == f"{digest}-{_checksum(path)}":
             return path
         path.unlink(missing_ok=True)
@@ -46,8 +53,10 @@ def find(folder: Path, digest: str) -> Path | None:
 
 def keep(folder: Path, digest: str, library: Path, source: Path) -> Path:
     """Move a finished library and its source from their temporary names into the folder."""
-    target = folder / f"{digest}-{_checksum(library)}{SUFFIX}"
-    os.replace(source, folder / f"{digest}.c")
+    near = folder / digest[:2]
+    near.mkdir(mode=0o700, exist_ok=True)
+    target = near / f"{digest}-{_checksum(library)}{SUFFIX}"
+    os.replace(source, near / f"{digest}.c")
     os.replace(library, target)
     return target
 

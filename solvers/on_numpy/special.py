@@ -57,7 +57,10 @@ def _wider(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The difference over x from those without its last and without its first node."""
     spread = x[-1] - x[0]
     near = spread < 2.0
-    return np.where(near, _edd_series(np.where(near, x, 0.0)), (high - low) / np.where(near, 1.0, spread))
+    found = np.asarray((high - low) / np.where(near, 1.0, spread))
+    if near.any():
+        found[near] = _edd_series(x[:, near])
+    return found
 
 
 def _edd_series(x: np.ndarray) -> np.ndarray:
@@ -100,10 +103,12 @@ def pair(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     m, d = np.broadcast_arrays(np.asarray(m, float), np.asarray(d, float))
     size = np.maximum(np.abs(m), np.sqrt(np.abs(d)))
     small, real = size < 1, d >= 0
-    near = _pair_series(k, np.where(small, m, 0.0), np.where(small, d, 0.0))
-    split = _pair_real(k, m, np.where(real, d, 0.0))
-    turning = _pair_complex(k, np.where(small, 1.0, m), np.where(real | small, -1.0, d))
-    return tuple(np.where(small, a, np.where(real, b, c)) for a, b, c in zip(near, split, turning, strict=True))  # type: ignore[return-value]
+    C, S, T = np.empty(m.shape), np.empty(m.shape), np.empty(m.shape)
+    cases = ((small, _pair_series), (real & ~small, _pair_real), (~(real | small), _pair_complex))
+    for where, of in cases:
+        if where.any():
+            C[where], S[where], T[where] = of(k, m[where], d[where])
+    return C, S, T
 
 
 def pair_slopes(k: int, m: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

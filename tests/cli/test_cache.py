@@ -23,8 +23,9 @@ def test_an_empty_cache(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_kernels_are_counted_and_cleared_and_nothing_else(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.txt").write_text("mine", encoding="utf-8")
-    (folder / "digest-sum.so").write_bytes(bytes(3000))
-    (folder / "digest.c").write_text("int x;", encoding="utf-8")
+    (folder / "di").mkdir()
+    (folder / "di" / "digest-sum.so").write_bytes(bytes(3000))
+    (folder / "di" / "digest.c").write_text("int x;", encoding="utf-8")
     assert main(["cache"]) == 0
     assert main(["cache", "--clear"]) == 0
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]

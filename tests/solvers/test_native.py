@@ -31,9 +31,9 @@ def answer(number: int) -> int:
 def test_a_library_is_built_once_and_found_again(folder, monkeypatch):
     assert answer(7) == 7
     (kernel,) = native.cached_kernels()
-    assert kernel.parent == folder == native.cache_dir()
+    assert kernel.parent.parent == folder == native.cache_dir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert next(folder.glob("*.c")).read_text() == SOURCE % 7
+    assert next(folder.rglob("*.c")).read_text() == SOURCE % 7
     monkeypatch.setattr(library, "_loaded", {})
     monkeypatch.setattr(compiler.Compiler, "compile", lambda *_: pytest.fail("built again"))
     assert answer(7) == 7
@@ -53,7 +53,7 @@ def test_clear_empties_the_cache_and_loaded_kernels_go_on(folder):
     loaded = native.load(SOURCE % 3)
     assert native.clear() == 1
     assert native.cached_kernels() == []
-    assert not list(folder.glob("*.c"))
+    assert not list(folder.rglob("*.c"))
     assert loaded.answer() == 3
 
 
@@ -97,7 +97,7 @@ def test_an_unsafe_cache_gives_a_private_temporary_one(folder, spoil):
     assert private != folder
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert answer(6) == 6
-    assert list(private.glob("*.so"))
+    assert list(private.rglob("*.so"))
 
 
 def test_places_of_the_cache(monkeypatch, tmp_path):
