@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from neuroode.emit.python_jax import jax_source
+from neuroode.program.chances import LOG_PROB
 from neuroode.program.types import Program
 from neuroode.solvers.on_jax.scan_jax import scan
 
@@ -140,7 +141,9 @@ class _Body:
     def _shown(self, live: Array, seen: Row, before: Row) -> Row:
         """After a sample's end states rest, events and outputs are 0."""
         states = {s.name for s in self.program.carry}
-        signals = {n for n, _ in self.program.outputs} | {e.name.partition(".")[0] for e in self.program.events}
+        signals = {n for n, _ in self.program.outputs} | {
+            e.name.partition(".")[0] + end for end in ("", LOG_PROB) for e in self.program.events
+        }
         names = [n for n, _ in self.program.trace]
         rest = [h if n in states or n not in signals else self.silent for n, h in zip(names, before, strict=True)]
         return tuple(jnp.where(live, s, r) for s, r in zip(seen, rest, strict=True))

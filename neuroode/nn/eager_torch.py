@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 
 from neuroode.emit.python_torch import torch_source
+from neuroode.program.chances import LOG_PROB
 from neuroode.program.types import Program
 
 Tensor = torch.Tensor
@@ -116,7 +117,9 @@ def at_step(coefficients: Sequence[Tensor], t: int, like: Tensor) -> tuple[Tenso
 def _shown(program: Program, carry: list[Tensor], silent: Tensor) -> tuple[list[bool], tuple[Tensor, ...]]:
     """What a trace shows after a sample's end: does it rest, or is it 0 (events, outputs); and where it starts."""
     states = {s.name: v for s, v in zip(program.carry, carry, strict=True)}
-    signals = {n for n, _ in program.outputs} | {e.name.partition(".")[0] for e in program.events}
+    signals = {n for n, _ in program.outputs} | {
+        e.name.partition(".")[0] + end for end in ("", LOG_PROB) for e in program.events
+    }
     names = [n for n, _ in program.trace]
     return [n in states or n not in signals for n in names], tuple(states.get(n, silent) for n in names)
 

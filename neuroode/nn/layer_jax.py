@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_jax, forward_jax, native_jax, spikes_jax, tables_jax
+from neuroode.nn import eager_jax, forward_jax, native_jax, sample_jax, spikes_jax, tables_jax
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, NOISE_KEY, check_carry
 from neuroode.nn.carry_jax import JaxCarry
@@ -268,6 +268,14 @@ class NeuronLayer(eqx.Module):
         """Times (T, B, *size*) of the first event of each step since the start of the call, inf where there is none, a
         dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
         return spikes_jax.spike_times(self, x, carry, **call)
+
+    def sample(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> tuple[Any, Any, JaxCarry]:
+        """A run and the logarithm of the probability of its events: (out, log_prob (T, B, *size*), carry).
+
+        Of events with `gradient: reinforce`; a dict for several. For a reward R of a run, the gradient of
+        stop_gradient(R)*log_prob.sum() + R is an unbiased one of the expected reward.
+        """
+        return sample_jax.sample(self, x, carry, **call)
 
     def init_carry(self, batch: int, *, key: Any = None, seed: Any = None) -> JaxCarry:
         """The carry before the first step, (batch, *size*, *axes*) each; `key` or `seed` of noise."""

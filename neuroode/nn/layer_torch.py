@@ -21,6 +21,7 @@ from neuroode.nn.parameters import Values
 from neuroode.nn.parameters_torch import Parameters, shared_parameters
 from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_torch import RecurrentWeights
+from neuroode.nn.sample_torch import sample
 from neuroode.nn.spikes_torch import spike_times
 from neuroode.nn.stack_torch import OnlyOutput
 from neuroode.nn.tables_torch import with_tables
@@ -200,6 +201,14 @@ class NeuronLayer(torch.nn.Module):
         dict of them for several events, with exact derivatives; and the carry. Needs within_step: locate."""
         return spike_times(self, x, carry, **call)
 
+    def sample(self, x: Any = None, carry: Carry | None = None, **call: Any) -> tuple[Any, Any, Carry]:
+        """A run and the logarithm of the probability of its events: (out, log_prob (T, B, *size*), carry).
+
+        Of events with `gradient: reinforce`; a dict for several. For a reward R of a run, the gradient of
+        R.detach()*log_prob.sum() + R is an unbiased one of the expected reward.
+        """
+        return sample(self, x, carry, **call)
+
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step, (batch, *size*) each."""
         if not isinstance(batch, int) or batch < 0:
@@ -363,7 +372,7 @@ class NeuronLayer(torch.nn.Module):
         return OnlyOutput(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_call", "_timed")  # addresses of this process and these tensors
+        made = ("_call", "_timed", "_scored")  # addresses of this process and these tensors
         return {k: v for k, v in self.__dict__.items() if k not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from neuroode.analysis.report import analyse
 from neuroode.discretize.choose import discretize
 from neuroode.discretize.locate import located
 from neuroode.discretize.types import Discretization
-from neuroode.program import conditions, refractory
+from neuroode.program import chances, conditions, refractory
 from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.located import Pieces
 from neuroode.program.lower import Lowering, Value
@@ -206,9 +206,10 @@ class _Step:
     def tested(self, event: Event, test: Test, name: str) -> str:
         """One comparison of a guard."""
         margin = self.lowering.real(self.guards.get(test.margin, test.margin))
+        event, margin, shaped = chances.aimed(self, event, test, margin)
         if test is event.condition:  # the event stays one comparison, which kernels know as a bit
             margin = refractory.silenced(self, event, margin, -1.0)
-        return self.slotted(event, margin, test.strict, name)
+        return self.slotted(event, margin, test.strict, name, shaped)
 
     def slotted(self, event: Event, margin: str, strict: bool, name: str, shaped: bool = True) -> str:
         """1 where a margin passes; `shaped`: with the slope of the surrogate."""
@@ -312,7 +313,7 @@ class _Step:
             if name in jumping:
                 rows += self._named(f"{name}.before", self._value(f"{name}[t]"))
         rows += [(e.name, self._value(f"{e.name}[t]").re) for e in self.system.events]
-        rows += self.located.rows() if self.located else []
+        rows += [*chances.log_probs(self), *(self.located.rows() if self.located else [])]
         for name, e in self.system.definitions.items():
             rows += self._named(name, self.lowering.lower(e))
         known = {name for name, _ in rows}

@@ -17,6 +17,7 @@ from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import Assignment, Equation, EventDecl, NeuronSpec, Reset, Surrogate
 from neuroode.system.axes import table_names, unrolled, weights_over_time
 from neuroode.system.budget import check_axes, check_size
+from neuroode.system.chances import with_chances
 from neuroode.system.delays import in_steps
 from neuroode.system.differentials import split
 from neuroode.system.indices import time_axes
@@ -47,7 +48,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
     fractional = _fractional_flows(table, flows)
     maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
     definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition"}
-    return OdeSystem(
+    system = OdeSystem(
         spec=spec,
         states=_states(table, flows, maps),
         parameters=tuple(p.name for p in spec.parameters),
@@ -69,6 +70,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         sums=sums,
         fractional=fractional,
     )
+    return with_chances(system)
 
 
 build_system = build  # where another `build` is near
@@ -165,6 +167,7 @@ def _event(table: SymbolTable, decl: EventDecl) -> Event:
     return Event(
         decl.name, condition, jumps, late, decl.reset_gradient == "detached", slope(decl.surrogate, reader),
         _silent(table, decl), decl.refractory.hold if decl.refractory else (),
+        decl.gradient,
     )  # fmt: skip
 
 

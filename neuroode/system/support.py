@@ -37,7 +37,6 @@ def over_time(spec: NeuronSpec) -> Found:
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
     ("trained delays", trained),
-    ("gradient: expected, reinforce", lambda spec: [e.name for e in spec.events if e.gradient != "surrogate"]),
 )
 
 #: method -> why it is refused at present

@@ -30,10 +30,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """margin > 0 (strict) or margin >= 0; the margin is left - right, or right - left for < and <=."""
+    """margin > 0 (strict) or margin >= 0; the margin is left - right, or right - left for < and <=.
+
+    `chance`: the probability that it holds, where an event's gradient is made of that (`system/chances.py`).
+    """
 
     margin: sp.Expr
     strict: bool
+    chance: sp.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Event:
     """`slope` is the surrogate's derivative, an expression in the symbol `m`.
 
     `silent` is the number of steps after an event in which its guard is false (None: no refractory time); `hold` names
-    the states that rest in them.
+    the states that rest in them. `gradient`: surrogate, expected or reinforce.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Event:
     slope: sp.Expr
     silent: sp.Expr | None = None
     hold: tuple[str, ...] = ()
+    gradient: str = "surrogate"
 
 
 @dataclass(frozen=True, slots=True)
