@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import sympy as sp
-
 from neuroode._errors import Unsupported
 from neuroode.program import refractory
 from neuroode.program.pack import groups
 from neuroode.program.slices import signed
 from neuroode.program.types import Program
+from neuroode.system.chances import STRAIGHT
 from neuroode.system.types import Event, Test
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def aimed(step: _Step, event: Event, test: Test, margin: str) -> tuple[Event, st
         return event, margin, False
     b, chance = step.builder, step.lowering.real(test.chance)
     nothing = b.emit("sub", chance, b.emit("detach", chance))  # 0, with the gradient of the probability
-    return replace(event, slope=sp.S.One), b.emit("add", b.emit("detach", margin), nothing), True
+    return replace(event, slope=STRAIGHT), b.emit("add", b.emit("detach", margin), nothing), True
 
 
 def log_probs(step: _Step) -> list[tuple[str, str]]:

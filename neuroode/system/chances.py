@@ -16,6 +16,7 @@ from neuroode._errors import Unsupported, readable
 from neuroode.expr import functions as fn
 from neuroode.system.types import Combined, Condition, Event, OdeSystem, Test
 
+STRAIGHT = sp.S.One  # the slope of a comparison whose margin has the gradient of a probability
 HINT = "write the guard as p > U with p free of noise, or leave gradient: surrogate"
 
 
