@@ -1,4 +1,4 @@
-"""Layers whose flow a solver moves: `neuron.torch(..., solver="torchdiffeq")`.
+"""Layers whose flow a solver moves: `neuron.torch(..., solver="torchdiffeq")`, or with noise `solver="torchsde"`.
 
 Everything that a step means stays what it is (language.md, section 3): inputs are held over the step, impulses come
 before the flow; guards, maps, resets and outputs after it. Only the flow itself is no formula but a call of the solver
@@ -14,12 +14,14 @@ from typing import Any
 import torch
 
 from neuroode._errors import RunError, Unsupported
+from neuroode.discretize.waves import noise_shape
 from neuroode.nn import adjoints_torch, backsolve_torch
 from neuroode.nn.carry import Carry
 from neuroode.nn.events_torch import EVENTS, SAMPLES, Locating
 from neuroode.nn.inputs_torch import Sequence
 from neuroode.nn.layer_torch import Found, NeuronLayer
 from neuroode.nn.noise_torch import given_of
+from neuroode.nn.noisy_torch import Waves
 from neuroode.nn.parallel_torch import held
 from neuroode.nn.pieces_torch import Pieces
 from neuroode.nn.solved import located_events, refuse_memory
@@ -28,32 +30,37 @@ from neuroode.nn.tables_torch import with_tables
 from neuroode.nn.times_torch import begins
 from neuroode.program.hybrid import hybrid
 from neuroode.program.values import joined
-from neuroode.solvers.on_torch import flow_torch
+from neuroode.solvers.on_torch import flow_torch, noisy_torch
 from neuroode.system.types import OdeSystem
 
 Tensor = torch.Tensor
 RESTART = 64  # steps: of a leak of 20 steps, errors grow 25 times in between
 ADJOINTS = ("none", "checkpointed", "backsolve")
+COUNTS = {"segment": "checkpointed", "restart": "backsolve", "samples": "", "max_events": ""}  # of which adjoint
+SOLVERS = ("torchdiffeq", "torchsde")
 
 
 class SolverLayer(NeuronLayer):
-    """*size* neurons whose flow torchdiffeq moves.
+    """*size* neurons whose flow torchdiffeq moves, or torchsde where it has noise.
 
     Args:
-        solver: "torchdiffeq".
+        solver: "torchdiffeq" or "torchsde".
         adjoint: how gradients are found. none: autograd through every step of the solver, memory grows with all of
             them. checkpointed: states are stored every `segment` steps (default sqrt(T)), the steps between are
             computed again. backsolve: states are integrated back in time together with their cotangents
             (`nn.backsolve_torch`, which says what is stored); from states stored every `restart` steps (default 64;
             None: never), because running back multiplies errors where the flow contracts. A gradient whose states did
-            not come back to where they were (`layer.gap`, relative) is an error.
+            not come back to where they were (`layer.gap`, relative) is an error. With torchsde it is the exact adjoint
+            of reversible_heun in fixed steps, within each step of the layer; replayed noise has no gradient then.
         gradient: surrogate (default): a signal has the slope of its event's surrogate. event: none, what is exact is
             left, that through the times of events inside the step (`within_step: locate`).
         solver_options: method (default dopri5); rtol, atol, first_step, min_step, max_step, max_num_steps of adaptive
             methods (default rtol 1e-7, atol 1e-9 in float64, 1e-5 and 1e-7 in float32; the error is that of the worst
             lane, in each step of the layer); step_size of fixed ones (rk4, ...; default one step a dt). segment,
             restart: of the adjoints. samples (default 8), max_events (100): of events inside the step, the parts of a
-            step between which margins are looked at, and the most events of a lane in one.
+            step between which margins are looked at, and the most events of a lane in one. Of torchsde: method (default
+            srk, heun for general noise; `solvers.on_torch.noisy_torch`), rtol, atol (1e-3, 1e-4), first_step,
+            step_size (fixed steps).
         others: as for `NeuronLayer`.
 
     Raises:
@@ -66,22 +73,25 @@ class SolverLayer(NeuronLayer):
         solver_options: Mapping[str, Any] | None = None, gradient: str | None = None, **options: Any,
     ) -> None:  # fmt: skip
         _check(solver, adjoint, options)
-        own = dict(solver_options or {})
-        self.adjoint, self.counts = adjoint or "none", _counts(adjoint or "none", own)
+        own, noisy = dict(solver_options or {}), solver == "torchsde"
+        self.adjoint = adjoint or "none"
+        self.counts = _counts(self.adjoint, own, ("segment",) if noisy else tuple(COUNTS))
         self.gradient = gradient or "surrogate"
-        self.flow = flow_torch.solver(own)
+        self.noisy = noisy_torch.solver(own, adjoint == "backsolve") if noisy else None
+        self.flow = flow_torch.solver({} if noisy else own)
         super().__init__(neuron, size, dt, gradient=gradient, **options)
 
     def _lower(self) -> None:
         report = self.neuron.analyse(self.dt, brief=True)
         refuse_memory(report.system)
-        self.hybrid = hybrid(report)
+        self.waves = None if self.noisy is None else _waves(report.system, self.noisy)
+        self.hybrid = hybrid(report, None if self.waves is None else self.waves.calculus)
         self.locating = _locating(report.system, self.gradient, self.counts)
         self._take(self.hybrid.whole, self.hybrid.start)
 
     @property
     def _step(self) -> Step:
-        return Step(Pieces(self.hybrid), self.flow, self.locating)
+        return Step(Pieces(self.hybrid), self.flow, self.locating, waves=self.waves)
 
     def _run(self, given: Sequence, carry: Carry | None, step: Step | None = None) -> Found:
         call, start = self._call_of(given, carry)
@@ -93,7 +103,7 @@ class SolverLayer(NeuronLayer):
         return outputs, after, None
 
     def _run_by_adjoint(self, step: Step, call: Call, start: list[Tensor]) -> adjoints_torch.Run:
-        if self.adjoint == "none":
+        if self.adjoint == "none" or (self.adjoint == "backsolve" and self.waves is not None):
             return adjoints_torch.plain(step, call, start)
         if self.adjoint == "checkpointed":
             return adjoints_torch.checkpointed(step, call, start, self.counts.get("segment"))
@@ -148,8 +158,9 @@ def _locating(system: OdeSystem, gradient: str, counts: Mapping[str, int]) -> Lo
 
 def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
     """Refuse what a solver layer does not do."""
-    if solver != "torchdiffeq":
-        raise Unsupported(f"solver={solver!r}: torch layers know torchdiffeq", hint='write solver="torchdiffeq"')
+    if solver not in SOLVERS:
+        raise Unsupported(f"solver={solver!r}: torch layers know torchdiffeq, and torchsde for noise",
+                          hint='write solver="torchdiffeq" or solver="torchsde"')  # fmt: skip
     if adjoint not in (None, *ADJOINTS):
         raise Unsupported(f"adjoint={adjoint!r}", hint="choose " + " or ".join(ADJOINTS))
     if options.get("recurrent"):
@@ -162,13 +173,25 @@ def _check(solver: Any, adjoint: Any, options: dict[str, Any]) -> None:
         raise Unsupported(f"schedule={options['schedule']!r}: a solver runs step by step", hint="leave schedule= out")
 
 
-def _counts(adjoint: str, own: dict[str, Any]) -> dict[str, Any]:
+def _waves(system: OdeSystem, noisy: noisy_torch.Noisy) -> Waves:
+    """How torchsde moves a system.
+
+    Raises:
+        Unsupported: there is no noise, or none that the method takes.
+    """
+    if not system.diffusion:
+        raise Unsupported(f"'{system.spec.name}' has no differential with dW, which torchsde is for",
+                          hint='write solver="torchdiffeq"')  # fmt: skip
+    shape = noise_shape(system)
+    return Waves(replace(noisy, method=noisy_torch.chosen(noisy, shape)), shape)
+
+
+def _counts(adjoint: str, own: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Options that are whole numbers and ours, taken out of those of the solver."""
-    wanted = {"segment": "checkpointed", "restart": "backsolve"}
-    found = {n: own.pop(n) for n in (*wanted, "samples", "max_events") if n in own}
+    found = {n: own.pop(n) for n in names if n in own}
     for name, value in found.items():
-        if adjoint != wanted.get(name, adjoint):
-            raise RunError(f"solver_options: '{name}' belongs to adjoint='{wanted[name]}'")
+        if adjoint != (COUNTS[name] or adjoint):
+            raise RunError(f"solver_options: '{name}' belongs to adjoint='{COUNTS[name]}'")
         if name == "restart" and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

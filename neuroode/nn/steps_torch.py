@@ -10,6 +10,7 @@ import torch
 
 from neuroode.nn.eager_torch import at_step
 from neuroode.nn.events_torch import Locating, located
+from neuroode.nn.noisy_torch import Waves
 from neuroode.nn.pieces_torch import After, Moment, Pieces, Row, signals_of
 from neuroode.solvers.on_torch.flow_torch import Solver
 
@@ -82,12 +83,14 @@ class Step:
     Attributes:
         locating: how events act inside the step; None: all at its end.
         timed: times of events are outputs too.
+        waves: moves a flow with noise, in place of `solver`.
     """
 
     pieces: Pieces
     solver: Solver
     locating: Locating | None = None
     timed: bool = False
+    waves: Waves | None = None
 
     def __call__(self, m: Moment) -> Done:
         known = self.pieces.known(m)
@@ -100,8 +103,11 @@ class Step:
 
     def flow(self, m: Moment, known: Row, y: Tensor) -> Tensor:
         """y at the end of the step, without events inside."""
-        h = lengths_of(m)
-        end = self.solver(lambda s, y: h * self.pieces.slope(m, known, y, s), y, m.length)
+        if self.waves is not None:
+            end = self.waves(self.pieces, m, known, y)
+        else:
+            h = lengths_of(m)
+            end = self.solver(lambda s, y: h * self.pieces.slope(m, known, y, s), y, m.length)
         return end if m.live is None else torch.where(m.live, end, y)
 
     def close(self, m: Moment, known: Row, y: Tensor) -> After:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from neuroode._errors import Unsupported
 from neuroode.analysis.linearity import FRACTION, during
 from neuroode.analysis.types import Report
 from neuroode.discretize.riccati import check_infinity
 from neuroode.discretize.types import Discretization
+from neuroode.discretize.waves import in_calculus, streams_of, waves_of
 from neuroode.program import refractory
 from neuroode.program.build import _Step
 from neuroode.program.builder import Builder
@@ -41,6 +43,9 @@ class Hybrid:
         jump: from `y.v` and `j.s` -> `y.v` behind the resets of the events whose j is 1.
         finish: from `y.v`, `e.s` (the signals) and `j.s` (1: `y` has not jumped yet) -> `out.NAME`, `next.SLOT`,
             `trace.NAME`.
+        waves: the Wiener increments, in order; inputs of `whole` like the `discretize.waves.bridge` of each.
+        spread: from `y.v` and `fraction` -> `g.v.dW`, what a state gains per increment; `field` is then the drift in
+            the calculus that was asked for.
     """
 
     whole: Program
@@ -51,22 +56,29 @@ class Hybrid:
     guards: Program
     jump: Program
     finish: Program
+    waves: tuple[str, ...] = ()
+    spread: Program | None = None
 
 
-def hybrid(report: Report) -> Hybrid:
+def hybrid(report: Report, calculus: str | None = None) -> Hybrid:
     """The pieces of the step of a neuron.
 
+    Args:
+        calculus: in which the solver moves noise; None: it knows of none.
+
     Raises:
-        Unsupported: nothing flows; Wiener noise; an operator mixes neurons; a peak or reset at infinity.
+        Unsupported: nothing flows; noise for a solver without, or a drift that cannot be converted; an operator mixes
+            neurons; a peak or reset at infinity.
     """
     name = report.system.spec.name
     if not report.system.flows:
         raise Unsupported(f"'{name}' has no flow that a solver could move", hint="leave solver= out: maps are steps")
     if report.system.diffusion:
-        noisy = ", ".join(report.system.diffusion)
-        raise Unsupported(
-            f"'{name}' has noise in {noisy}, of which this solver knows nothing", hint="leave solver= out"
-        )
+        if calculus is None:
+            noisy = ", ".join(report.system.diffusion)
+            what = f"'{name}' has noise in {noisy}, of which this solver knows nothing"
+            raise Unsupported(what, hint='write solver="torchsde", in jax layers "diffrax", or leave solver= out')
+        report = replace(report, system=in_calculus(report.system, calculus))
     bare = Discretization(report, "solver", ())
     check_infinity(bare)
     made = _Pieces(_Open(bare)).made()
@@ -81,6 +93,7 @@ class _Open(_Step):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.noise = self.noise | streams_of(self.system)
         self.rows: list[tuple[str, str]] = []
         for name in self.system.flows:
             self.values[name] = self._declared(name)
@@ -111,15 +124,20 @@ class _Open(_Step):
     def _pieces(self, after: dict[str, Value]) -> list[tuple[str, str]]:
         rows: list[tuple[str, str]] = []
         for name, flow in self.system.flows.items():
-            slope = self._whole(name, during(self.system, flow, FRACTION))
             rows += self._row("y", name, self._unless_held(name, self._start(name), self._value(f"{name}[t-1]")))
-            rows += self._row("d", name, self._unless_held(name, slope, Value(self.builder.const(0.0))))
+            rows += self._row("d", name, self._moving(name, flow))
             rows += self._row("j", name, after[name])
+            for wave, g in self.system.diffusion.get(name, {}).items():
+                rows += [(f"{n}.{wave}", v) for n, v in self._row("g", name, self._moving(name, g))]
         for event in self.system.events:
             rows.append((f"e.{event.name}", self._value(f"{event.name}[t]").re))
             if isinstance(event.condition, Test):
                 rows.append((f"m.{event.name}", next(s.margin for s in self.events if s.name == event.name)))
         return rows
+
+    def _moving(self, name: str, e: Any) -> Value:
+        value = self._whole(name, during(self.system, e, FRACTION))
+        return self._unless_held(name, value, Value(self.builder.const(0.0)))
 
     def _unless_held(self, name: str, moving: Value, resting: Value) -> Value:
         for event in self.system.events:
@@ -150,6 +168,7 @@ class _Pieces:
     def made(self) -> Hybrid:
         whole, values = self.whole, self.values
         ends = {f"out.{n}": v for n, v in whole.outputs} | {f"next.{n}": v for n, v in whole.next}
+        waves = waves_of(self.step.system)
         return Hybrid(
             whole=whole, states=tuple(n.removeprefix("d.") for n in values if n.startswith("d.")),
             events=tuple(e.name for e in self.step.system.events),
@@ -157,6 +176,7 @@ class _Pieces:
             guards=self._slice(self._named("e", "m"), self.whole.events),
             jump=self._slice({f"y.{n[2:]}": v for n, v in self._named("j").items()}),
             finish=self._slice(ends | {f"trace.{n}": v for n, v in whole.trace}),
+            waves=waves, spread=self._slice(self._named("g")) if waves else None,
         )  # fmt: skip
 
     def _named(self, *kinds: str) -> dict[str, str]:

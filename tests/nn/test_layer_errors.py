@@ -86,7 +86,7 @@ OPTIONS = {
     "method of no state": ({"method": {"q": "euler"}}, no.Unsupported, "'q': it is not a flow state\nhint: .*v"),
     "unknown option": ({"schedul": "auto"}, TypeError, "unknown option 'schedul'"),
     "event gradients": ({"gradient": "event"}, no.Unsupported, "takes events at its end"),
-    "solver": ({"solver": "torchsde"}, no.Unsupported, "torch layers know torchdiffeq"),
+    "solver": ({"solver": "scipy"}, no.Unsupported, "torch layers know torchdiffeq"),
     "adjoint": ({"adjoint": "none"}, no.Unsupported, "belongs to solver="),
     "axes": ({"axes": {"k": 3}}, no.RunError, "is not an axis of"),
     "operators": ({"operators": {"f": abs}}, no.RunError, "operators names .f.; external operators of .lif.: none"),
