@@ -68,16 +68,20 @@ def _joined(report: Report, states: States) -> Block | str:
     blocks = [b for b in report.blocks if set(b.states) <= set(states)]
     bent = [s for b in blocks if not b.is_linear for s in b.states]
     if bent:
-        known = {f.subject: f for f in report.facts if f.evidence == "proved"}
-        facts = "; ".join(f"{s} is {known[s].claim}" + (f", {known[s].detail}" if known[s].detail else "")
-                          for s in bent if s in known)  # fmt: skip
-        return facts or f"{', '.join(bent)} is not linear"
+        return _bent(report, bent)
     if len(blocks) == 1:
         return blocks[0]
     order = tuple(s for b in blocks for s in b.states)
     A, drive = sp.diag(*[b.A for b in blocks]), sp.Matrix([e for b in blocks for e in b.drive])  # type: ignore[union-attr]
     kinds = {b.kind for b in blocks}
     return Block(order, "switched" if "switched" in kinds else "affine", A, drive)
+
+
+def _bent(report: Report, states: list[str]) -> str:
+    """Why states are not linear: those with a derivative that moves, before those that read them."""
+    facts = [f for f in report.facts if f.subject in states and f.evidence == "proved"]
+    first = [f for f in facts if f.detail.startswith("d/d")] or facts
+    return "; ".join(f"{f.subject} is {f.claim}, {f.detail}" for f in first)
 
 
 def _without_transition(report: Report, states: States, dt: sp.Symbol, why: str) -> list[Update]:
