@@ -11,6 +11,7 @@ from neuroode.expr.nodes import names as read
 from neuroode.models import names
 from neuroode.neuron import Neuron
 from neuroode.program import interpret
+from neuroode.program.types import Program
 
 T, DT = 12, 0.3
 RNG = np.random.default_rng(8)
@@ -94,14 +95,15 @@ equations: |
 CASES = [(name, method) for name, (_, methods) in SMOOTH.items() for method in methods]
 
 
-def inputs_of(n: Neuron, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    return {i.name: RNG.normal(size=shape) * 0.7 for i in n.spec.inputs}
+def inputs_of(program: Program, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {name: RNG.normal(size=shape) * 0.7 for name in program.inputs}
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_smooth_programs(name: str, method: str) -> None:
     n = neuron(SMOOTH[name][0])
-    program, values, x = n.program(DT, method=method), slots(n, DT, (1,)), inputs_of(n, (T, 2, 1))
+    program, values = n.program(DT, method=method), slots(n, DT, (1,))
+    x = inputs_of(program, (T, 2, 1))
     result = interpret.run(program, values, x)
     seeds = {k: RNG.normal(size=v.shape) for k, v in result.outputs.items()}
     ends = {k: RNG.normal(size=v.shape) for k, v in result.carry.items()}
@@ -144,7 +146,7 @@ def test_zoo_neurons_whose_states_see_no_event(name: str) -> None:
     n = invented(name)
     dt = n.step_length(None)
     program, values = n.program(dt), slots(n, dt, (2,))
-    x = {k: 1e-3 * v for k, v in inputs_of(n, (T, 1, 2)).items()}
+    x = {k: 1e-3 * v for k, v in inputs_of(program, (T, 1, 2)).items()}
     result = interpret.run(program, values, x)
     ends = {k: RNG.normal(size=v.shape) for k, v in result.carry.items()}
     found = interpret.gradients(program, values, result, {}, ends)

@@ -18,7 +18,8 @@ from neuroode.program.verify import verify_program
 
 LANES, STEPS = (2, 3), 8
 
-LEFT_OUT = {"theta", *(n for n in models.names() if not no.load(n).system().flows)}  # theta: its peak at infinity
+SYSTEMS = {n: no.load(n).system() for n in models.names()}
+LEFT_OUT = {"theta", *(n for n, s in SYSTEMS.items() if not s.flows or s.diffusion)}  # theta: its peak at infinity
 
 
 def pieces(neuron: no.Neuron) -> Hybrid:
