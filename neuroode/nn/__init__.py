@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _TORCH = {"Stack": "stack_torch", "OnlyOutput": "stack_torch", "NeuronLayer": "layer_torch"}
+_TORCH |= dict.fromkeys(("Transition", "gaussian", "moments", "log_density", "kl", "kl_of_paths"), "gaussian_torch")
 
 
 def __getattr__(name: str) -> Any:
