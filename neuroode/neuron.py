@@ -244,6 +244,7 @@ class Neuron:
         """
         from neuroode.program.arrays import lanes_of, sequence
         from neuroode.program.finite import require_finite
+        from neuroode.program.history_run import with_past
         from neuroode.program.interpret import run
         from neuroode.program.noise import noise_of_run
         from neuroode.program.operators import functions
@@ -256,7 +257,8 @@ class Neuron:
                 x, dt, steps=steps, batch=batch, size=size, method=method, parameters=parameters, seed=seed,
                 noise=noise, operators=operators, check_finite=check_finite,
             )  # fmt: skip
-        program = self.program(dt, method=method)
+        past = with_past(self._at_step(dt), dt, method)
+        program = past.program if past else self.program(dt, method=method)
         declared = program.given
         found = groups(declared)
         x = self._clocked(program, x, steps, batch, size)
@@ -279,7 +281,7 @@ class Neuron:
         inputs |= noise_of_run(program, shape, step, seed, noise)
         inputs |= tables(self.spec, start, shape[2:], shape[0])
         calls = functions(program, operators or {}, shape[2:], rng)
-        trace = run(program, values, inputs, operators=calls).trace
+        trace = past.run(values, inputs) if past else run(program, values, inputs, operators=calls).trace
         rows = packed_by_name(joined(trace), partial(np.stack, axis=-1))
         if check_finite:
             require_finite(self.spec.name, rows)

@@ -87,7 +87,7 @@ class SolverLayer(NeuronLayer):
         self.waves = None if self.noisy is None else _waves(report.system, self.noisy)
         self.hybrid = hybrid(report, None if self.waves is None else self.waves.calculus)
         self.locating = _locating(report.system, self.gradient, self.counts)
-        self._take(self.hybrid.whole, self.hybrid.start)
+        self._take(self.hybrid.whole, self.hybrid.still)
 
     @property
     def _step(self) -> Step:

@@ -59,6 +59,12 @@ class Hybrid:
     waves: tuple[str, ...] = ()
     spread: Program | None = None
 
+    @property
+    def still(self) -> Program:
+        """`whole` with a step that leaves the carry as it is: its prologue can be run."""
+        rows = tuple((s.name, f"c.{s.name}") for s in self.whole.carry)
+        return signed(replace(self.whole, body=(), events=(), outputs=(), trace=(), next=rows))
+
 
 def hybrid(report: Report, calculus: str | None = None) -> Hybrid:
     """The pieces of the step of a neuron.

@@ -1,0 +1,298 @@
+"""Torch layers that keep the whole past: against the numpy reference, their gradients against autograd of direct
+sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import neuroode as no
+from neuroode.solvers.on_numpy import fractional
+
+STEP, STEPS = 0.05, 66
+DOUBLE = torch.float64
+METHODS = ("gl", "gl(implicit)", "l1", "l1(explicit)", "abm", "flmm2", "flmm2(trapezoidal)")
+EXPLICIT = ("gl", "l1(explicit)", "abm")
+
+
+def neuron(do: str = "v -= v_th", memory: str = "jump", **keys: Any) -> no.Neuron:
+    given: dict[str, Any] = {
+        "parameters": {
+            "alpha": no.Parameter(0.6, domain="interval(0.05, 1)"),
+            "tau": no.Parameter(0.5, domain="positive"),
+            "v_th": 0.6,
+        },
+        "equations": "D^alpha v = (-v + I)/tau",
+        "states": {"v": 0.3},
+        "spike": "v >= v_th",
+        "reset": {"do": do, "memory": memory},
+    }
+    return no.Neuron("f", **{**given, **keys})
+
+
+def quiet(equations: str = "D^alpha v = (-v + I)/tau") -> no.Neuron:
+    alpha = no.Parameter(0.6, domain="interval(0.05, 1)")
+    parameters = {"alpha": alpha, "tau": no.Parameter(0.5, domain="positive")}
+    return no.Neuron("q", parameters=parameters, equations=equations, states={"v": 0.3})
+
+
+def drive(steps: int = STEPS, grad: bool = True) -> torch.Tensor:
+    x = np.random.default_rng(0).normal(size=(steps, 2, 3)) + 0.5
+    return torch.tensor(x, requires_grad=grad)
+
+
+CASES = {
+    "jump": neuron(),
+    "impulse": neuron(memory="impulse"),
+    "current": neuron(memory="current(0.12)"),
+    "restart": neuron("v = 0", "restart"),
+    "coupled": neuron("v -= v_th; w += 0.2", equations="D^alpha v = (-v + I - w - v^3)/tau\ndw/dt = v - w"),
+}
+
+
+def pairs(methods: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(c, m) for c in CASES for m in methods if not (c == "restart" and m.startswith("flmm2"))]
+
+
+FEW = [
+    ("jump", "gl"),
+    ("jump", "flmm2"),
+    ("impulse", "l1"),
+    ("current", "abm"),
+    ("restart", "abm"),
+    ("coupled", "gl(implicit)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "method"), [*FEW, *(pytest.param(*p, marks=pytest.mark.slow) for p in pairs(METHODS))]
+)
+def test_a_layer_is_the_reference(case: str, method: str) -> None:
+    x = drive(grad=False)
+    layer = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE)
+    with torch.no_grad():
+        found, (spikes, _) = layer.trace(x), layer(x)
+    wanted = CASES[case].simulate(x.numpy(), STEP, method=method)
+    assert np.array_equal(found["s"].numpy(), wanted["s"])
+    assert torch.equal(spikes, found["s"])
+    assert np.abs(found["v"].numpy() - wanted["v"]).max() < 1e-11
+
+
+def loss(layer: Any, x: torch.Tensor, carry: Any = None) -> tuple[torch.Tensor, Any]:
+    """Of outputs and all of the carry, its past too."""
+    out, carry = layer(x, carry)
+    w = torch.linspace(-1, 1, len(x), dtype=x.dtype)[:, None, None]
+    return (out * w).sum(), carry
+
+
+def gradients(layer: Any, x: torch.Tensor, cut: int | None = None) -> list[torch.Tensor]:
+    total, carry = loss(layer, x if cut is None else x[:cut])
+    if cut is not None:
+        more, carry = loss(layer, x[cut:], carry)
+        total = total + more
+    total = total + carry["v"].sum() + 0.1 * carry["past"].square().sum() + 0.3 * carry["memory"].sum()
+    return list(torch.autograd.grad(total, [x, *layer.parameters()]))
+
+
+@pytest.mark.parametrize(("case", "method"), FEW)
+def test_gradients_are_those_of_autograd_through_direct_sums(case: str, method: str) -> None:
+    x = drive()
+    fast = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE)
+    plain = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE, schedule="eager")
+    for found, wanted in zip(gradients(fast, x), gradients(plain, x), strict=True):
+        assert (found - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "method"), pairs(METHODS))
+def test_gradients_of_every_method(case: str, method: str) -> None:
+    x = drive(150)
+    fast = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE)
+    plain = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE, schedule="eager")
+    for found, wanted in zip(gradients(fast, x, 90), gradients(plain, x, 90), strict=True):
+        assert (found - wanted).abs().max() <= 1e-8 * wanted.abs().max()
+
+
+def test_a_restart_without_gradient_through_it_runs_fast_too() -> None:
+    x, case = drive(150), neuron("v = 0", "restart", reset_gradient="detached")
+    fast = case.torch(3, STEP, method="gl", dtype=DOUBLE)
+    plain = case.torch(3, STEP, method="gl", dtype=DOUBLE, schedule="eager")
+    for cut in (None, 80):
+        for found, wanted in zip(gradients(fast, x, cut), gradients(plain, x, cut), strict=True):
+            assert (found - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("method", ["gl", "abm", "flmm2"])
+@pytest.mark.parametrize("case", ["jump", "current"])
+def test_chunks_equal_the_whole(case: str, method: str) -> None:
+    x = drive()
+    layer = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE)
+    whole, after = layer(x)
+    first, carry = layer(x[:2])
+    second, carry = layer(x[2:31], carry)
+    third, carry = layer(x[31:], carry)
+    assert torch.equal(torch.cat([first, second, third]), whole)
+    assert all((carry[n] - after[n]).abs().max() < 1e-10 for n in after)
+
+
+def test_samples_that_end_rest_and_go_on() -> None:
+    x, lengths = drive(40, False), torch.tensor([40, 13])
+    layer = CASES["current"].torch(3, STEP, method="gl", dtype=DOUBLE)
+    more = drive(20, False)
+    with torch.no_grad():
+        out, carry = layer(x, lengths=lengths)
+        alone, own = layer(x[:13, 1:])
+        again, _ = layer(more, carry)
+        wanted, _ = layer(more[:, 1:], own)
+    assert not out[13:, 1].any()
+    assert torch.equal(out[:13, 1:], alone)
+    assert (carry["v"][1:] - own["v"]).abs().max() < 1e-13
+    assert torch.equal(again[:, 1:], wanted)
+
+
+def test_orders_per_neuron() -> None:
+    each = np.array([0.3, 0.6, 1.0])
+    many = neuron(parameters={
+        "alpha": no.Parameter(each.tolist(), domain="interval(0.05, 1)", per="neuron"), "tau": 0.5, "v_th": 0.6,
+    })  # fmt: skip
+    x = drive(grad=False)
+    for method in ("gl", "abm", "flmm2"):
+        layer = many.torch(3, STEP, method=method, dtype=DOUBLE)
+        with torch.no_grad():
+            found = layer.trace(x)["v"]
+        for k, a in enumerate(each):
+            wanted = neuron().simulate(x[..., k : k + 1].numpy(), STEP, method=method, parameters={"alpha": a})["v"]
+            assert np.abs(found[..., k : k + 1].numpy() - wanted).max() < 1e-10
+        out, _ = layer(x)
+        assert torch.autograd.grad((out * x).sum(), layer.parameters())[0].shape == (3,)
+
+
+def test_several_orders() -> None:
+    both = neuron(equations="2*D^alpha v + D^0.9 v = (-v + I)/tau")
+    x = drive()
+    fast = both.torch(3, STEP, method="gl", dtype=DOUBLE)
+    plain = both.torch(3, STEP, method="gl", dtype=DOUBLE, schedule="eager")
+    assert (
+        np.abs(fast.trace(x)["v"].detach().numpy() - both.simulate(x.detach().numpy(), STEP, method="gl")["v"]).max()
+        < 1e-12
+    )
+    for found, wanted in zip(gradients(fast, x), gradients(plain, x), strict=True):
+        assert (found - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+def test_the_propagator_is_exact() -> None:
+    x, n = drive(), quiet()
+    layer = n.torch(3, STEP, method="mittag_leffler", dtype=DOUBLE)
+    v, _ = layer(x)
+    exact = fractional.leak(x.detach().numpy() / 0.5, 0.3, 0.6, 1 / 0.5, STEP)[1:]
+    assert np.abs(v.detach().numpy() - exact).max() < 1e-12
+    assert np.abs(n.simulate(x.detach().numpy(), STEP, method="mittag_leffler")["v"] - exact).max() < 1e-12
+    first, half = layer(x[:31])
+    second, _ = layer(x[31:], half)
+    assert (torch.cat([first, second]) - v).abs().max() < 1e-13
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small = quiet().torch(1, 0.2, method="mittag_leffler", dtype=DOUBLE)
+        y = torch.rand(5, 1, 1, dtype=DOUBLE, requires_grad=True)
+        names = [k for k, _ in small.named_parameters()]
+
+        def run(y: torch.Tensor, *p: torch.Tensor) -> torch.Tensor:
+            return torch.func.functional_call(small, dict(zip(names, p, strict=True)), (y,))[0]
+
+        assert torch.autograd.gradcheck(run, (y, *small.parameters()))
+
+
+@pytest.mark.parametrize("method", ["gl", "abm", "flmm2"])
+def test_gradients_against_differences(method: str) -> None:
+    smooth = quiet(equations="D^alpha v = (-v - v^3 + I)/tau").torch(1, 0.2, method=method, dtype=DOUBLE)
+    y = torch.rand(6, 1, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    names = [k for k, _ in smooth.named_parameters()]
+
+    def run(y: torch.Tensor, *p: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(smooth, dict(zip(names, p, strict=True)), (y,))[0]
+
+    assert torch.autograd.gradcheck(run, (y, *smooth.parameters()), atol=1e-6)
+
+
+def test_single_precision_is_close() -> None:
+    x = drive(grad=False)
+    for method in ("gl", "abm", "flmm2"):
+        layer = quiet().torch(3, STEP, method=method)
+        v, _ = layer(x.float())
+        assert np.abs(v.detach().numpy() - quiet().simulate(x.numpy(), STEP, method=method)["v"]).max() < 1e-5
+
+
+def test_alpha_one_is_the_ordinary_neuron() -> None:
+    x = drive(grad=False)
+    euler = no.Neuron("e", parameters={"tau": 0.5}, equations="dv/dt = (-v + I)/tau", states={"v": 0.3})
+    one = quiet().simulate(x.numpy(), STEP, method="gl", parameters={"alpha": 1.0})["v"]
+    assert np.abs(one - euler.simulate(x.numpy(), STEP, method="euler")["v"]).max() < 1e-13
+
+
+REFUSED = {
+    ("mittag_leffler", "jump"): "moves all steps at once, but s resets v",
+    ("flmm2", "restart"): "starting weights count from one origin",
+    ("gl(sideways)", "jump"): "gl has no variant 'sideways'",
+}
+
+
+@pytest.mark.parametrize(("method", "case"), REFUSED)
+def test_what_does_not_apply_is_refused(method: str, case: str) -> None:
+    with pytest.raises(no.Unsupported) as error:
+        CASES[case].torch(3, STEP, method=method)
+    assert REFUSED[method, case] in str(error.value)
+    assert "hint" in str(error.value)
+    with pytest.raises(no.Unsupported):
+        CASES[case].simulate(np.zeros((3, 1, 1)), STEP, method=method)
+
+
+def test_more_refusals() -> None:
+    with pytest.raises(no.Unsupported, match="not recurrent"):
+        neuron().torch(3, STEP, method="gl", recurrent=True)
+    with pytest.raises(no.Unsupported, match="summed step by step"):
+        neuron().torch(3, STEP, method="gl", schedule="scan")
+    with pytest.raises(no.Unsupported, match="has no D\\^alpha line"):
+        no.load("lif").torch(3, 1.0, method="gl")
+    with pytest.raises(no.Unsupported, match="several orders"):
+        neuron(equations="2*D^alpha v + D^0.9 v = (-v + I)/tau").torch(3, STEP, method="abm")
+    with pytest.raises(no.Unsupported, match="not -rate\\*v \\+ drive"):
+        quiet(equations="D^alpha v = -v^3 + I/tau").torch(3, STEP, method="mittag_leffler")
+    layer = neuron().torch(3, STEP, method="gl")
+    with pytest.raises(no.Unsupported, match="steps of one length"):
+        layer(torch.zeros(3, 1, 3), times=torch.tensor([0.1, 0.2, 0.4]))
+    _, carry = layer(torch.zeros(3, 1, 3))
+    with pytest.raises(no.RunError, match="another model or method"):
+        neuron().torch(3, STEP, method="abm")(torch.zeros(3, 1, 3), carry)
+    with pytest.raises(no.RunError, match="expected"):
+        layer(torch.zeros(3, 2, 3), carry)
+
+
+def test_no_steps_no_samples_and_a_first_carry() -> None:
+    layer = neuron().torch(3, STEP, method="gl")
+    empty, carry = layer(torch.zeros(0, 2, 3))
+    assert empty.shape == (0, 2, 3)
+    assert carry["past"].shape[-1] == 0
+    assert layer(torch.zeros(4, 0, 3))[0].shape == (4, 0, 3)
+    x = torch.rand(5, 2, 3)
+    assert torch.equal(layer(x, carry)[0], layer(x)[0])
+    assert torch.equal(layer(x, layer.init_carry(2))[0], layer(x)[0])
+
+
+def test_values_that_are_not_finite_are_named() -> None:
+    layer = quiet(equations="D^alpha v = v^3 + I/tau").torch(1, 1.0, method="gl", check_finite=True)
+    with pytest.raises(no.RunError, match="not finite from step"):
+        layer(torch.full((80, 1, 1), 5.0))
+
+
+def test_second_derivatives_are_refused_or_right() -> None:
+    x = drive(6)
+    layer = quiet().torch(3, STEP, method="gl", dtype=DOUBLE)
+    (g,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
+    with pytest.raises(no.Unsupported, match="second derivative"):
+        torch.autograd.grad(g.sum(), x)
+    eager = quiet().torch(3, STEP, method="gl", dtype=DOUBLE, schedule="eager")
+    (g,) = torch.autograd.grad(eager(x)[0].square().sum(), x, create_graph=True)
+    assert torch.autograd.grad(g.sum(), x)[0].abs().max() > 0
