@@ -23,6 +23,8 @@ LAYER, CHANNEL, NEURON = range(3)
 NUMBER = ("0", "c", "j")
 LANES = (("0", "lanes"), ("c * inner", "inner"), ("j", "1"))
 Value = Callable[[str], str]
+#: lines from which on a function that runs once a call is compiled quickly: half of the time went there
+LONG = 1000
 
 
 def graded(program: Program, adjoint: Adjoint) -> tuple[str, ...]:
@@ -96,8 +98,9 @@ def _loads(program: Program, nest: _Nest, level: int, read: set[str]) -> list[st
 def _function(name: str, kind: str, head: list[str], rows: list[list[str]], after: list[list[str]]) -> str:
     """`rows` of each level; `after`: what stands behind the loops inside it."""
     layer, channel, neuron = rows
+    quickly = "BUILT_QUICKLY " if sum(map(len, rows)) > LONG else ""
     lines = [
-        f"int {name}(const {kind} *call)", "{",
+        f"{quickly}int {name}(const {kind} *call)", "{",
         "    const int64_t lanes = call->lanes, channels = call->channels;",
         "    const int64_t inner = channels ? lanes / channels : 0;",
         "    const double dt = call->numbers[0], *stored[N_PARAMETERS + 1];",

@@ -1,3 +1,10 @@
+/* For long straight-line code that runs once a call: optimizing it takes longer than it ever saves. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define BUILT_QUICKLY __attribute__((optimize("O1")))
+#else
+#define BUILT_QUICKLY
+#endif
+
 /* How the stored numbers of a parameter lie: number k of slot i is parameters[i][k*strides[i]], k over nothing,
    channels or lanes by its level. `numbers` is dt, then the bounds of each slot; `kinds` its map into its domain. */
 typedef struct {
