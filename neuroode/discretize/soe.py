@@ -206,7 +206,7 @@ class _Step:
         why = self.split[s].why
         return Update(
             m.names, "soe", values, False, order, why, (*m.kernel.stages, *self.stages),
-            self._shown(s, m), tolerance=self.chosen.tolerance,
+            self._shown(s, m), tolerance=self.chosen.tolerance, of=s,
         )  # fmt: skip
 
     def _shown(self, s: str, m: Memory) -> str:

@@ -43,6 +43,7 @@ class Update:
     guards: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
     noise: dict[str, str] = field(default_factory=dict)
     tolerance: float | None = None  # of a step that approximates a memory by a sum; its stages are not printed
+    of: str | None = None  # the state that such a memory belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def _worth(u: Update) -> str:
 
 
 def _row(u: Update) -> str:
-    lines = [f"{listed(u.states)}: {u.method}, {_worth(u)}; {u.why}"]
+    subject = listed(u.states) if u.of is None else u.of
+    lines = [f"{subject}: {u.method}, {_worth(u)}; {u.why}"]
     formulas = [f"{s.name} = {_short(e)}" for s, e in u.stages if u.tolerance is None]
     formulas += [u.shown] if u.shown else [f"{s}[t] = {show(e)}" for s, e in u.values.items()]
     shown = said_once(formulas) if len(u.states) > MANY and not u.shown else formulas

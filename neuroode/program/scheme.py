@@ -33,8 +33,15 @@ POINTS = 2000  # of the domains
 
 def with_step(report: Report, d: Discretization) -> Report:
     """The report with what is known in symbols of the modes, and of the step's boundaries."""
+    if report.system.fractional:
+        return replace(report, facts=(*report.facts, *_tied(report), _unbounded(report)))
     facts = (*report.facts, *_left_out(report), *_other_maps(report, d), *_tied(report), *mode_facts(report))
     return replace(report, facts=facts, boundaries=step_boundaries(d), regions=stability_functions(d))
+
+
+def _unbounded(report: Report) -> Fact:
+    claim = "no multipliers of a step, boundaries or responses are given: a step reads the whole past"
+    return Fact(claim, ", ".join(report.system.fractional), "proved")
 
 
 def _left_out(report: Report) -> list[Fact]:
@@ -64,6 +71,8 @@ def _tied(report: Report) -> list[Fact]:
 
 def with_figures(report: Report, d: Discretization, program: Program, dt: float, seed: int) -> Report:
     """The report with numbers at one step; sampled facts where a boundary is not known in symbols, and beside it."""
+    if report.system.fractional:
+        return report
     spec, rng = report.system.spec, np.random.default_rng(seed)
     declared = initial_values(spec, dt, (NEURONS,), rng)
     drawn = _few(slots(spec, declared, (NEURONS,)))

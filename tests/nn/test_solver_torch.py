@@ -23,7 +23,7 @@ FHN = no.Neuron(
     outputs={"v": "v", "w": "w"},
 )
 REST = {"duration": "2 ms", "hold": ["v"]}
-FLOWS = [n for n in models.names() if n != "theta" and no.load(n).system().flows]
+FLOWS = [n for n in models.names() if n != "theta" and no.load(n).system().flows and not no.load(n).system().fractional]
 DOUBLE = {"dtype": torch.float64}
 
 
