@@ -18,13 +18,9 @@ from neuroode.program.verify import verify_program
 
 LANES, STEPS = (2, 3), 8
 
-<<<<<<< HEAD
 SYSTEMS = {n: no.load(n).system() for n in models.names()}
-LEFT_OUT = {"theta", *(n for n, s in SYSTEMS.items() if not s.flows or s.diffusion)}  # theta: its peak at infinity
-=======
 #: theta: its peak at infinity; f_if and its like remember more than a state
-LEFT_OUT = {"theta", *(n for n in models.names() if not no.load(n).system().flows or no.load(n).system().fractional)}
->>>>>>> 26e8153 (Zoo: f_if, f_lif, f_alif with closed forms as tests; analysis of what has a memory)
+LEFT_OUT = {"theta", *(n for n, s in SYSTEMS.items() if not s.flows or s.diffusion or s.fractional)}
 
 
 def pieces(neuron: no.Neuron) -> Hybrid:
