@@ -126,6 +126,9 @@ class operator(sp.Function):
         return True
 
 
+GRADIENT = "grad "  # before the name of an operator: the gradient of the sum of its values over the neurons
+
+
 @cache
 def operator_named(name: str) -> type[operator]:
     """The class of an operator's calls."""

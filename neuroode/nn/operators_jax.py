@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from neuroode._errors import RunError
+from neuroode.expr.functions import GRADIENT
 from neuroode.program.operators import bound, check_operators
 from neuroode.program.types import Program
 
@@ -60,7 +61,13 @@ class Operators(eqx.Module):
     def calls(self) -> dict[str, Callable[[Array], Array]]:
         """Functions of (B, *size*) by name."""
         dense = {n: _product(m) for n, m in self.matrices.items()}
-        return dense | {n: _checked(n, f) for n, f in self.given.items()}
+        found = dense | {n: _checked(n, f) for n, f in self.given.items()}
+        return found | {GRADIENT + n: _gradient(f) for n, f in found.items()}
+
+
+def _gradient(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The gradient of f(x).sum()."""
+    return jax.grad(lambda x: f(x).sum())
 
 
 def _product(matrix: Array) -> Callable[[Array], Array]:

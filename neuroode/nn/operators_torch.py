@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 
 from neuroode._errors import RunError
+from neuroode.expr.functions import GRADIENT
 from neuroode.program.operators import bound, check_operators
 from neuroode.program.types import Program
 
@@ -70,6 +72,10 @@ class Operators(torch.nn.Module):
         if kind == "dense":
             matrix = getattr(self, f"dense_{name}")
             return lambda x: (x.reshape(len(x), -1) @ matrix.T).reshape(x.shape)
+        if kind == "gradient":
+            return partial(
+                _gradient, self._call(name.removeprefix(GRADIENT), dict(self._kinds)[name.removeprefix(GRADIENT)])
+            )
         f = self._functions.get(name) or getattr(self, f"external_{name}")
 
         def call(x: Tensor) -> Tensor:
@@ -80,3 +86,12 @@ class Operators(torch.nn.Module):
             return y
 
         return call
+
+
+def _gradient(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The gradient of f(x).sum(), itself with gradients to x and to what f holds."""
+    training = torch.is_grad_enabled()
+    with torch.enable_grad():
+        point = x if x.requires_grad else x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(f(point).sum(), point, create_graph=training)
+    return found

@@ -20,6 +20,7 @@ from neuroode.program.builder import Builder, live, reads_of
 from neuroode.program.located import Pieces
 from neuroode.program.lower import Lowering, Value
 from neuroode.program.noise import declared, input_names
+from neuroode.program.operators import called_operators
 from neuroode.program.slices import signed
 from neuroode.program.types import Assign, CarrySlot, Coefficient, EventSlot, ParamSlot, Program, SequenceSum
 from neuroode.program.verify import verify_program
@@ -364,14 +365,13 @@ class _Step:
         constants = [n for n in names if b.constant(n) is not None]
         body_live = tuple(a for a in prologue if a.name in constants) + body_live
         prologue_live = live(prologue, [*coefficients, *(s.init for s in carry)])
-        called = {a.value for a in body_live if a.op == "operator"}
         return Program(
             name=self.system.spec.name,
             inputs=input_names(self.system, self.noise),
             noise=declared(self.noise),
             tables=self.system.tables,
             sums=tuple(SequenceSum(s.name, *map(_of_system, s.parts)) for s in self.system.sums),
-            operators=tuple((n, k) for n, k in self.system.spec.operators if n in called),
+            operators=called_operators(self.system.spec.operators, body_live),
             parameters=tuple(self.parameters),
             carry=carry,
             prologue=prologue_live,

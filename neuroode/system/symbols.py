@@ -93,6 +93,7 @@ class SymbolTable:
         self.timed = bool(self.units) or bool(spec.dt and spec.dt.unit)
         self.linear_hold = {i.name for i in spec.inputs if i.hold == "linear"}
         self.impulses = {i.name for i in spec.inputs if i.kind != "current"}
+        self.levels = dict.fromkeys(self.kinds, "lane") | {p.name: p.per[0] for p in spec.parameters}
         self.positive = {p.name for p in spec.parameters if p.domain == "positive"}
 
     @cached_property
@@ -264,10 +265,29 @@ class Reader:
             raise Unsupported(f"'{show(node)}' is no derivative in a state", hint="write grad(U, q) with a state q")
         if state.name.partition("[")[0] in self.table.complex or potential.has(sp.I):
             raise Unsupported(f"'{show(node)}': derivatives of potentials over complex states are not lowered yet")
-        slope = sp.diff(potential, state) * state / read
+        slope = self._slope(potential, state, node) * state / read
         if slope.has(sp.Derivative, sp.Subs):
             raise Unsupported(f"'{show(node)}' has no derivative in closed form", hint="write the derivative yourself")
         return slope
+
+    def _slope(self, potential: sp.Expr, state: sp.Symbol, node: Call) -> sp.Expr:
+        """The derivative; of an operator that of the sum of its values over all neurons, whose energies add up."""
+        calls = {f: sp.Dummy(real=True) for f in potential.atoms(fn.operator) if f.has(state)}
+        inner = potential.xreplace(calls)
+        total = sp.diff(inner, state)
+        varying = {n for n, level in self.table.levels.items() if level not in ("layer", "network")}
+        for f, value in calls.items():
+            factor, (argument,) = sp.diff(inner, value), f.args
+            if any("[" in s.name or s in calls.values() or s.name in varying for s in factor.free_symbols):
+                raise Unsupported(
+                    f"'{show(node)}': the factor of {type(f).__name__}(...) differs from neuron to neuron or in time",
+                    hint="let the operator's value enter the potential with a factor that all neurons share",
+                )
+            if argument.atoms(fn.operator):
+                raise Unsupported(f"'{show(node)}': an operator of an operator has no gradient here")
+            gradient = fn.operator_named(fn.GRADIENT + type(f).__name__)(argument)
+            total += factor * gradient * sp.diff(argument, state)
+        return total
 
     def _read(self, node: Ref) -> sp.Expr:
         name = node.name + "'" * node.primes
