@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuroode._errors import Unsupported
 from neuroode.train.latent import affine_torch, smoothing
-from neuroode.train.latent.declared_torch import Noise, Own
+from neuroode.train.latent.declared_torch import Noise, Own, one_each
 from neuroode.train.latent.gru_torch import Generator
 from neuroode.train.latent.loop_torch import KEPT, Run, test_scores
 from neuroode.train.latent.network_torch import Network
@@ -33,6 +33,8 @@ def smoothed(population: Population, seed: int) -> Arm:
 
 def declared(name: str, neuron: Any, population: Population, recipe: Recipe, seed: int, beside: bool = False) -> Run:
     """A run of a neuron as the latent."""
+    neuron = neuron.with_axes(dict(recipe.axes)) if recipe.axes else neuron
+    neuron = one_each(neuron) if recipe.each else neuron
     known = {"model": sha256(neuron.to_yaml().encode()).hexdigest()[:16], "beside": beside}
     build = partial(_declared, neuron, population.seen, recipe, beside)
     return Run(name, build, population, recipe, seed, known)
@@ -46,7 +48,7 @@ def _latent(neuron: Any, recipe: Recipe, width: int) -> Own | Noise:
     options = {"dt": recipe.dt, "init": dict(recipe.init)}
     if recipe.posterior in ("auto", "own"):
         found = Own(neuron, recipe.size, width, options, dict(recipe.own), recipe.exact)
-        if affine_torch.is_affine(found.prior):
+        if affine_torch.is_affine(found.lanes):
             return found
         if recipe.posterior == "own":
             raise Unsupported(

@@ -14,13 +14,17 @@ The prior is the neuron without input. Of its path three posteriors are there:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuroode.train.latent import affine_torch as affine
+from neuroode.train.latent.lanes_torch import Lanes
 from neuroode.train.latent.path_torch import START, Head, Path, normal_kl, sample
+
+SHARED = ("neuron", "layer", "network")
 
 
 class _Latent(nn.Module):
@@ -29,14 +33,9 @@ class _Latent(nn.Module):
     def __init__(self, neuron: Any, size: int, options: dict[str, Any]) -> None:
         super().__init__()
         self.prior = layer_of(neuron, size, options)
-        self.states, self.streams = affine.states_of(self.prior), affine.streams_of(self.prior)
-        self.count = len(self.states) * size
-        self.log_scale = nn.Parameter(torch.zeros(size, len(self.states)))  # of the prior's start
-
-    def rest(self) -> Tensor:
-        """The declared start (N, n), the mean of the prior's."""
-        carry = self.prior.init_carry(1)
-        return torch.stack([carry[name][0] for name in self.states], -1)
+        self.lanes = Lanes(self.prior)
+        self.count = self.lanes.n * size
+        self.log_scale = nn.Parameter(torch.zeros(size, self.lanes.n))  # of the prior's start
 
     def by_lane(self, x: Tensor) -> Tensor:
         """(..., N*n) -> (..., N, n)."""
@@ -45,6 +44,14 @@ class _Latent(nn.Module):
     def start_kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
         """Of the start from N(declared start, scale^2); (B, N, n) or (N, n) -> (B,). `mean` is in the prior's scale."""
         return normal_kl(mean, log_std).sum((-2, -1))
+
+
+def one_each(neuron: Any) -> Any:
+    """The neuron with trained parameters of its own in every lane, where the declaration shares them in the layer."""
+    spec = neuron.spec
+    wide = [replace(p, per=("neuron", *(a for a in p.per if a not in SHARED))) if p.trainable else p
+            for p in spec.parameters]  # fmt: skip
+    return neuron.from_spec(replace(spec, parameters=tuple(wide)))
 
 
 def layer_of(neuron: Any, size: int, options: dict[str, Any]) -> Any:
@@ -61,28 +68,29 @@ class Own(_Latent):
         super().__init__(neuron, size, options)
         self.exact = exact
         self.posterior = layer_of(neuron, size, {**options, "init": {**options.get("init", {}), **own}})
-        self.start = nn.Linear(width, size * len(self.states))
-        self.start_log_std = nn.Parameter(torch.zeros(size, len(self.states)))
-        self.drive = nn.Linear(width, size)
+        self.own = Lanes(self.posterior)
+        self.start = nn.Linear(width, size * self.lanes.n)
+        self.start_log_std = nn.Parameter(torch.zeros(size, self.lanes.n))
+        self.drive = nn.Linear(width, size * self.lanes.r)
         for linear in (self.start, self.drive):
             nn.init.normal_(linear.weight, std=START)
             nn.init.zeros_(linear.bias)
 
     def forward(self, h: Tensor, summary: Tensor) -> Path:
-        prior, own = affine.transition(self.prior), affine.transition(self.posterior)
-        mean, w, scale = self.by_lane(self.start(summary)), self.drive(h), self.log_scale.exp()
+        prior, own = affine.transition(self.lanes), affine.transition(self.own)
+        mean, w, scale = self.by_lane(self.start(summary)), self.by_lane(self.drive(h)), self.log_scale.exp()
         kl = self.start_kl(mean, self.start_log_std.expand_as(mean))
         std = scale * self.start_log_std.exp()
         if not self.exact:
-            x, before = self._run(self.rest() + scale * mean + std * torch.randn_like(mean), w, torch.randn)
+            x, before = self._run(self.lanes.rest() + scale * mean + std * torch.randn_like(mean), w, torch.randn)
             return Path(x.flatten(-2), None, kl + affine.path_divergence(prior, own, before, w))
-        x, before = self._run(self.rest() + scale * mean, w, torch.zeros)
+        x, before = self._run(self.lanes.rest() + scale * mean, w, torch.zeros)
         P = affine.covariances(own, torch.diag_embed(std.square()), len(h))
         return Path(x.flatten(-2), P[1:], kl + affine.path_divergence(prior, own, before, w, P[:-1]))
 
     def _run(self, start: Tensor, w: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
         """States after and before each step."""
-        after = affine.run(self.posterior, w, start, draw(*w.shape, len(self.streams), dtype=w.dtype, device=w.device))
+        after = self.own.run(w, start, draw(*w.shape[:3], self.lanes.m, dtype=w.dtype, device=w.device))
         return after, torch.cat([start[None], after[:-1]])
 
 
@@ -91,23 +99,22 @@ class Noise(_Latent):
 
     def __init__(self, neuron: Any, size: int, width: int, options: dict[str, Any], free: bool) -> None:
         super().__init__(neuron, size, options)
-        self.start = Head(width, size * len(self.states))
-        self.shift = None if free else Head(width, size * len(self.streams))
-        kinds = [n.kind for n in self.prior.program.noise]
-        scales = [self.prior.dt**0.5 if kind == "wiener" else 1.0 for kind in kinds]
+        self.start = Head(width, size * self.lanes.n)
+        self.shift = None if free else Head(width, size * self.lanes.m)
+        scales = [self.prior.dt**0.5 if kind == "wiener" else 1.0 for kind in self.lanes.kinds]
         self.register_buffer("scales", torch.tensor(scales), persistent=False)
 
     def forward(self, h: Tensor, summary: Tensor) -> Path:
         mean, log_std = (self.by_lane(v) for v in self.start(summary))
         kl = self.start_kl(mean, log_std)
-        start = self.rest() + self.log_scale.exp() * sample(mean, log_std)
+        start = self.lanes.rest() + self.log_scale.exp() * sample(mean, log_std)
         if self.shift is None:
             noise = torch.randn(*h.shape[:2], *self._shape(), dtype=h.dtype, device=h.device)
         else:
             found = [v.unflatten(-1, self._shape()) for v in self.shift(h)]
             noise, kl = sample(*found), kl + normal_kl(*found).sum((0, 2, 3))
-        nothing = noise.new_zeros(noise.shape[:3])
-        return Path(affine.run(self.prior, nothing, start, noise * self.scales).flatten(-2), None, kl)
+        nothing = noise.new_zeros(*noise.shape[:3], self.lanes.r)
+        return Path(self.lanes.run(nothing, start, noise * self.scales).flatten(-2), None, kl)
 
     def _shape(self) -> tuple[int, int]:
-        return self.prior.size[0], len(self.streams)
+        return self.prior.size[0], self.lanes.m

@@ -42,6 +42,9 @@ class Recipe:
         exact: whether own takes expectations in closed form instead of at a sample.
         samples: of the path, for rates of validation and test trials; where expectations are exact, none is drawn.
         dt: step of the latent in its unit of time, one a bin; None: the model's own.
+        axes: sizes of the neuron's own axes.
+        each: whether every lane has parameters of its own, also where the declaration shares them in a layer.
+        compat: the variant of the neuron that is taken where none is asked for.
         init: expressions that replace initial values of the neuron's parameters.
         own: the same for the posterior's.
         require: R^2 of the neuron's rates on the test trials, in per cent, that every seed must reach.
@@ -62,6 +65,9 @@ class Recipe:
     exact: bool = True
     samples: int = 8
     dt: float | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
+    each: bool = True
+    compat: str | None = None
     init: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     require: float | None = None
