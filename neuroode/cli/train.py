@@ -11,13 +11,14 @@ from neuroode._errors import RunError
 from neuroode.cli.model import assignments
 
 if TYPE_CHECKING:
+    from neuroode.train.latent.plan import Comparison
     from neuroode.train.plan import Outcome, Plan
 
 HELP = "train a network of a neuron on a task"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", help="digits, smnist, fashion, ecg, adding, copy, sine or xor")
+    parser.add_argument("task", metavar="TASK", help="digits, smnist, fashion, ecg, adding, copy, sine, xor or lorenz")
     parser.add_argument("--neuron", metavar="MODEL", required=True, help="a zoo name or a path to a YAML file")
     parser.add_argument("--compat", metavar="NAME", help="a named deviation that the model declares")
     files = "QTDB_*.mat for ecg, MNIST's files for smnist, Fashion-MNIST's for fashion"
@@ -56,15 +57,51 @@ def _run_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the report, print the result. 1 if a seed is below the required score."""
-    from neuroode.train import report
+    from neuroode.train import report, tasks
     from neuroode.train.experiment import run as train
 
     plan = _plan(args)
+    if plan.task in tasks.POPULATIONS:
+        return _latent(plan, args.json)
     report.prepare(plan.out)
     outcome = train(plan, quiet=args.json)
     figures = report.write(outcome)
     print(json.dumps(figures, indent=2, allow_nan=False) if args.json else summary(outcome))
     return 1 if outcome.failed else 0
+
+
+def _latent(plan: Plan, as_json: bool) -> int:
+    """A task whose data are a population: the neuron is a latent, compared with baselines."""
+    from neuroode.train import report as folder
+    from neuroode.train.latent import report
+    from neuroode.train.latent.experiment import run as train
+    from neuroode.train.latent.plan import prepare
+
+    prepare(plan)
+    folder.prepare(plan.out)
+    found = train(plan, quiet=as_json)
+    figures = report.write(found)
+    print(json.dumps(figures, indent=2, allow_nan=False) if as_json else _arms(found, figures))
+    return 1 if found.failed else 0
+
+
+def _arms(found: Comparison, figures: dict[str, Any]) -> str:
+    """The last lines of a comparison: its table, time, and where the report is."""
+    from neuroode.cli.table import table as plain
+    from neuroode.train.latent.report_numbers import table
+
+    head, rows = table(figures)
+    lines = [
+        figures["about"],
+        plain(head, rows),
+        *(f"{a['name']}: {a['note']}" for a in figures["arms"] if a["note"]),
+        f"together {figures['seconds']['training']:.1f} s of training, {found.wall:.1f} s on the clock",
+        f"report: {found.plan.out}/report.html",
+    ]
+    if (least := found.recipe.require) is not None:
+        lines.append(f"below the required {least:g} %: " + ", ".join(f"seed {a.seed}" for a in found.failed)
+                     if found.failed else f"every seed reaches the required {least:g} %")  # fmt: skip
+    return "\n".join(lines)
 
 
 def summary(outcome: Outcome) -> str:

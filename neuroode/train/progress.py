@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from neuroode.train.results import Epoch
@@ -18,9 +19,13 @@ class Progress:
         total: number of epochs.
         quiet: say nothing.
         bar: whether a bar may be drawn; processes side by side would write over each other.
+        line: the figures of one epoch in one line; None: `figures`.
     """
 
-    def __init__(self, label: str, total: int, quiet: bool = False, bar: bool = True) -> None:
+    def __init__(
+        self, label: str, total: int, quiet: bool = False, bar: bool = True, line: Callable[[Any], str] | None = None
+    ) -> None:
+        self.line = line or figures
         self.label, self.total, self.quiet = label, total, quiet
         self.bar = _bar(label, total) if bar and not quiet and sys.stderr.isatty() else None
 
@@ -35,12 +40,12 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def __call__(self, epoch: Epoch) -> None:
+    def __call__(self, epoch: Any) -> None:
         if self.bar is not None:
             self.bar.n = epoch.epoch
-            self.bar.set_postfix_str(figures(epoch))
+            self.bar.set_postfix_str(self.line(epoch))
         elif not self.quiet and (epoch.epoch % max(1, self.total // LINES) == 0 or epoch.epoch == self.total):
-            print(f"{self.label}  epoch {epoch.epoch:>3}/{self.total}  {figures(epoch)}", file=sys.stderr, flush=True)
+            print(f"{self.label}  epoch {epoch.epoch:>3}/{self.total}  {self.line(epoch)}", file=sys.stderr, flush=True)
 
 
 def figures(epoch: Epoch) -> str:

@@ -42,7 +42,7 @@ def files(figures: Numbers) -> dict[str, bytes]:
         made = {"training.png": training(figures), "hidden.png": hidden(figures)}
         if figures["resonators"] is not None:
             made["resonators.png"] = resonators(figures)
-        return {name: _png(figure) for name, figure in made.items()}
+        return {name: png(figure) for name, figure in made.items()}
 
 
 def draw(figures: Numbers) -> dict[str, str]:
@@ -53,16 +53,16 @@ def draw(figures: Numbers) -> dict[str, str]:
             made[f"histogram {one['name']}"] = _single(histogram, one, 3.3, 2.3)
         if figures["resonators"] is not None:
             made |= {"frequencies": _single(frequencies, figures), "distances": _single(distances, figures)}
-        return {name: _svg(figure, name) for name, figure in made.items()}
+        return {name: svg(figure, name) for name, figure in made.items()}
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     target = BytesIO()
     FigureCanvasAgg(figure).print_png(target)
     return target.getvalue()
 
 
-def _svg(figure: Figure, name: str) -> str:
+def svg(figure: Figure, name: str) -> str:
     """One element without what only a file of its own needs; its ids begin with its name, so that no two are alike."""
     target = StringIO()
     with rc_context({"svg.hashsalt": "neuroode", "svg.fonttype": "path"}):

@@ -117,12 +117,12 @@ def _model(outcome: Outcome) -> Figures:
         "about": neuron.spec.about or "",
         "cite": list(neuron.spec.cite),
         "declaration": neuron.to_yaml(),
-        "facts": _text(lambda: neuron.analyse()),
-        "discretization": _text(lambda: neuron.discretize(dt=settings.dt)),
+        "facts": text_of(lambda: neuron.analyse()),
+        "discretization": text_of(lambda: neuron.discretize(dt=settings.dt)),
     }
 
 
-def _text(stage: Callable[[], Any]) -> str:
+def text_of(stage: Callable[[], Any]) -> str:
     """What a stage says of a model, or why it says nothing."""
     try:
         return str(stage())

@@ -53,13 +53,18 @@ def page(figures: Numbers, pictures: Mapping[str, str]) -> str:
     title = f"{figures['neuron']} on {figures['task']}"
     sections = [
         _head(figures),
-        _section("Seeds", _seeds(figures)),
-        _section("Training", _training(figures, pictures)),
-        _section("What the hidden layer does", _hidden(figures["hidden"], pictures)),
-        _section("Parameters before and after", _parameters(figures, pictures)),
-        _section("The neuron", _neuron(figures["model"])),
-        _section("How it was made", _made(figures)),
+        section("Seeds", _seeds(figures)),
+        section("Training", _training(figures, pictures)),
+        section("What the hidden layer does", _hidden(figures["hidden"], pictures)),
+        section("Parameters before and after", _parameters(figures, pictures)),
+        section("The neuron", _neuron(figures["model"])),
+        section("How it was made", _made(figures)),
     ]
+    return document(title, sections)
+
+
+def document(title: str, sections: Iterable[str]) -> str:
+    """A page of sections that needs nothing else."""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -68,7 +73,7 @@ def page(figures: Numbers, pictures: Mapping[str, str]) -> str:
     )
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
     return f"<section>\n<h2>{title}</h2>\n{content}</section>\n"
 
 
@@ -117,7 +122,7 @@ def _seeds(figures: Numbers) -> str:
     spread = "" if score["spread"] is None else f" ± {score['spread']:.2f}"
     foot = ["mean" + (" ± standard deviation" if spread else ""), f"{score['mean']:.2f}{spread}"]
     foot += [""] * 4 + [f"{figures['seconds']['training']:.1f} together", ""]
-    return f"{_scrolled('all seeds')}{_table(head, rows, foot)}</div>\n"
+    return f"{scrolled('all seeds')}{table(head, rows, foot)}</div>\n"
 
 
 def _seed(seed: Numbers) -> tuple[str, ...]:
@@ -134,14 +139,14 @@ def _seed(seed: Numbers) -> tuple[str, ...]:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str] = ()) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str] = ()) -> str:
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
     end = f"<tfoot><tr>{''.join(f'<td>{escape(cell)}</td>' for cell in foot)}</tr></tfoot>\n" if foot else ""
     return f"<table>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}</tbody>\n{end}</table>"
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
     rows = (
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(_shown(value))}</td></tr>\n'
         for name, value in values.items()
@@ -149,7 +154,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
     return f'<table class="facts">\n<tbody>\n{"".join(rows)}</tbody>\n</table>\n'
 
 
-def _scrolled(name: str) -> str:
+def scrolled(name: str) -> str:
     """The start of what may be wider than the screen; the keyboard reaches it too."""
     return f'<div class="wide" role="region" aria-label="{name}, may be scrolled" tabindex="0">'
 
@@ -160,7 +165,7 @@ def _shown(value: Any) -> str:
     return {None: "as the model or the task has it", True: "yes", False: "no"}.get(value, str(value))
 
 
-def _picture(svg: str, alt: str, caption: str) -> str:
+def picture(svg: str, alt: str, caption: str) -> str:
     box = f'<div class="picture" role="img" aria-label="{escape(alt)}">{svg}</div>'
     return f"<figure>{box}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
@@ -170,13 +175,13 @@ def _training(figures: Numbers, pictures: Mapping[str, str]) -> str:
     course = "; ".join(_course(seed) for seed in figures["seeds"])
     return (
         '<div class="two">\n'
-        + _picture(
+        + picture(
             pictures["score"],
             f"Validation {name} by epoch. {course}.",
             f"Solid: {name} on the validation set; dashed: on the training set, while it is trained on; dotted: the "
             "best constant answer.",
         )
-        + _picture(
+        + picture(
             pictures["loss"],
             f"Loss by epoch. {'; '.join(_fall(seed) for seed in figures['seeds'])}.",
             "Solid: validation; dashed: training. Epoch 0 is the untrained network.",
@@ -205,7 +210,7 @@ def _hidden(shown: Numbers, pictures: Mapping[str, str]) -> str:
     else:
         text = f"Outputs of the most active of {what}"
     caption = f"{text}. Neurons stand in order of {shown['ordered_by']}, with the parameters that were picked."
-    return f"{_scrolled('the hidden layer')}\n{_picture(pictures['hidden'], text, caption)}</div>\n"
+    return f"{scrolled('the hidden layer')}\n{picture(pictures['hidden'], text, caption)}</div>\n"
 
 
 def _parameters(figures: Numbers, pictures: Mapping[str, str]) -> str:
@@ -219,16 +224,16 @@ def _parameters(figures: Numbers, pictures: Mapping[str, str]) -> str:
 def _histogram(one: Numbers, pictures: Mapping[str, str]) -> str:
     means = f"mean {one['mean_start']:.4g} before, {one['mean_end']:.4g} after"
     alt = f"Histogram of {one['count']:,} values of {one['name']}: {means}"
-    return _picture(pictures[f"histogram {one['name']}"], alt, f"{one['name']}: {means}")
+    return picture(pictures[f"histogram {one['name']}"], alt, f"{one['name']}: {means}")
 
 
 def _resonators(found: Numbers, pictures: Mapping[str, str]) -> str:
     count = sum(len(seed["omega"]) for seed in found["seeds"])
-    return _picture(
+    return picture(
         pictures["frequencies"],
         f"Frequency against damping of {count} resonators, with the divergence boundary.",
         "Circles: before training; dots: after. Above the black line a step grows.",
-    ) + _picture(
+    ) + picture(
         pictures["distances"],
         f"Distance to the divergence boundary of {count} resonators, by frequency.",
         "The damping that is left, on a logarithmic axis.",
@@ -251,6 +256,6 @@ def _made(figures: Numbers) -> str:
         f"<pre>{escape(figures['command'])}</pre>\n"
         f"<p>{seconds['training']:.1f} s of training in all seeds together, {seconds['clock']:.1f} s on the clock, "
         "evaluation and start included.</p>\n"
-        f"<details><summary>Settings</summary>\n{_pairs(figures['settings'])}</details>\n"
-        f"<details><summary>Versions</summary>\n{_pairs(figures['versions'])}</details>\n"
+        f"<details><summary>Settings</summary>\n{pairs(figures['settings'])}</details>\n"
+        f"<details><summary>Versions</summary>\n{pairs(figures['versions'])}</details>\n"
     )

@@ -32,7 +32,7 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
     steps = settings.steps if settings.net == "conv" else task.steps
     work = settings.batch * steps * settings.size
     with (
-        _threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
+        threads(plan.threads or (1 if plan.side_by_side or work < PARALLEL_WORK else None)),
         torch.random.fork_rng(devices=[]),
     ):
         run = Run(task, as_long_as(neuron, steps), load("li"), settings, seed)
@@ -41,7 +41,7 @@ def train_seed(plan: Plan, quiet: bool, seed: int) -> SeedResult:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

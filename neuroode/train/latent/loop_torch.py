@@ -22,7 +22,7 @@ from neuroode.train.latent.scores import bits_per_spike, r_squared
 from neuroode.train.results import Diverged
 from neuroode.train.tasks.lorenz import Part, Population
 
-KEPT = 8  # test trials whose rates and features a report shows
+KEPT = 32  # test trials whose rates and features are kept for a report
 Tell = Callable[[Epoch], None]
 
 
