@@ -102,7 +102,8 @@ def prepare(plan: Plan) -> tuple[Any, Settings]:
     from neuroode.neuron import load
 
     if plan.task not in tasks.LOADERS:
-        raise RunError(f"unknown task '{plan.task}'", hint=f"the tasks are {', '.join((*tasks.LOADERS, *tasks.POPULATIONS))}")
+        known = ", ".join((*tasks.LOADERS, *tasks.POPULATIONS))
+        raise RunError(f"unknown task '{plan.task}'", hint=f"the tasks are {known}")
     neuron = load(plan.neuron, compat=plan.compat)
     check(neuron.spec)
     settings = override(recommended(plan.task, neuron.spec.name, plan.changes.get("net")), plan.changes)

@@ -15,7 +15,7 @@ from neuroode.train.tasks import lorenz as source
 
 @pytest.fixture(scope="module")
 def population() -> source.Population:
-    return source.lorenz(0)
+    return source.lorenz_population(0)
 
 
 def test_the_integrator_is_scipy_s() -> None:
@@ -57,10 +57,10 @@ def test_the_rates_are_those_of_the_latents_and_of_the_spikes(population: source
 
 
 def test_the_seed_draws_the_validation_trials_only(population: source.Population) -> None:
-    other = source.lorenz(1)
+    other = source.lorenz_population(1)
     assert (other.test.spikes == population.test.spikes).all()
     assert (other.val.spikes != population.val.spikes).any()
-    assert source.lorenz(0).digest() == population.digest() != other.digest()
+    assert source.lorenz_population(0).digest() == population.digest() != other.digest()
 
 
 def test_scores_against_other_libraries(population: source.Population) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from neuroode._errors import Unsupported
-from neuroode.train.latent import affine_torch, smoothing
+from neuroode.train.latent import smoothing
+from neuroode.train.latent.affine_torch import full_transition
 from neuroode.train.latent.declared_torch import Noise, Own, one_each
 from neuroode.train.latent.gru_torch import Generator
-from neuroode.train.latent.loop_torch import KEPT, Run, test_scores
+from neuroode.train.latent.loop_torch import Run, scores_of
 from neuroode.train.latent.network_torch import Network
 from neuroode.train.latent.recipe import Recipe
-from neuroode.train.latent.results import Arm
+from neuroode.train.latent.results import KEPT, Arm
 from neuroode.train.tasks.lorenz import Population
 
 
@@ -26,8 +27,8 @@ def smoothed(population: Population, seed: int) -> Arm:
     rates = model.rates(population.test.spikes[..., : population.seen])
     note = f"length scale {model.length:g} bins, standard deviation {model.signal:g} of the mean, ridge {model.ridge:g}"
     return Arm(
-        name="smoothing", seed=seed, scores=test_scores(rates, population), parameters=model.regression.size,
-        seconds=0.0, rates=rates[:KEPT], note=note,
+        name="smoothing", seed=seed, scores=scores_of(rates, population), parameters=model.regression.size,
+        seconds=0.0, rates=rates[KEPT], note=note,
     )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def _latent(neuron: Any, recipe: Recipe, width: int) -> Own | Noise:
     options = {"dt": recipe.dt, "init": dict(recipe.init)}
     if recipe.posterior in ("auto", "own"):
         found = Own(neuron, recipe.size, width, options, dict(recipe.own), recipe.exact)
-        if affine_torch.is_affine(found.lanes):
+        if full_transition(found.prior) is not None:
             return found
         if recipe.posterior == "own":
             raise Unsupported(

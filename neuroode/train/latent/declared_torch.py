@@ -2,13 +2,13 @@
 
 The prior is the neuron without input. Of its path three posteriors are there:
 
-- `own`: the same neuron with parameters of its own, driven through its input by the encoder: a controlled path. Where the
-  noise is small this is the optimal form for Gaussian observations of constant precision, whose smoothed path is the
-  prior's under linear feedback and drive (Doob's transform). For steps that are affine with Gaussian noise; the divergence
-  is the transitions' (affine_torch.py), in closed form from the moments of the path (`exact`) or at a sample of it.
-- `noise`: the neuron's own steps, where the noise of each is N(m, s^2) instead of N(0, 1), with m and s of the encoder. A
-  path is a function of its start and its noise, so that the divergence of the noise is that of the path, for any neuron
-  and any method; with s = 1 it is Girsanov's for the drift that m adds, sum(m^2)/2.
+- `own`: the same neuron with parameters of its own, driven through its input by the encoder: a controlled path. For
+  Gaussian observations of constant precision this is the right form: their smoothed path is the prior's under linear
+  feedback and drive. For steps that are affine with Gaussian noise; the divergence is that of the transitions
+  (affine_torch.py), in closed form from the moments of the path (`exact`) or at a sample of it.
+- `noise`: the neuron's own steps, where the noise of each is N(m, s^2) instead of N(0, 1), with m and s of the encoder.
+  A path is a function of its start and its noise, so that the divergence of the noise is at least that of the path,
+  for any neuron and any method; with s = 1 it is Girsanov's for the drift that m adds, sum(m^2)/2.
 - `free`: only the start is inferred; noise is that of the prior.
 """
 
@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuroode.train.latent import affine_torch as affine
+from neuroode.nn.gaussian_torch import gaussian, moments
+from neuroode.train.latent.affine_torch import path_divergence
 from neuroode.train.latent.lanes_torch import Lanes
 from neuroode.train.latent.path_torch import START, Head, Path, normal_kl, sample
 
@@ -77,16 +78,18 @@ class Own(_Latent):
             nn.init.zeros_(linear.bias)
 
     def forward(self, h: Tensor, summary: Tensor) -> Path:
-        prior, own = affine.transition(self.lanes), affine.transition(self.own)
+        prior, own = gaussian(self.prior), gaussian(self.posterior)
         mean, w, scale = self.by_lane(self.start(summary)), self.by_lane(self.drive(h)), self.log_scale.exp()
         kl = self.start_kl(mean, self.start_log_std.expand_as(mean))
         std = scale * self.start_log_std.exp()
         if not self.exact:
             x, before = self._run(self.lanes.rest() + scale * mean + std * torch.randn_like(mean), w, torch.randn)
-            return Path(x.flatten(-2), None, kl + affine.path_divergence(prior, own, before, w))
+            return Path(x.flatten(-2), None, kl + path_divergence(prior, own, before, w))
         x, before = self._run(self.lanes.rest() + scale * mean, w, torch.zeros)
-        P = affine.covariances(own, torch.diag_embed(std.square()), len(h))
-        return Path(x.flatten(-2), P[1:], kl + affine.path_divergence(prior, own, before, w, P[:-1]))
+        first = torch.diag_embed(std.square())
+        _, P = moments(own, torch.zeros_like(std), first, len(h))
+        held = torch.cat([first[None], P[:-1]])
+        return Path(x.flatten(-2), P, kl + path_divergence(prior, own, before, w, held))
 
     def _run(self, start: Tensor, w: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
         """States after and before each step."""
@@ -101,8 +104,6 @@ class Noise(_Latent):
         super().__init__(neuron, size, options)
         self.start = Head(width, size * self.lanes.n)
         self.shift = None if free else Head(width, size * self.lanes.m)
-        scales = [self.prior.dt**0.5 if kind == "wiener" else 1.0 for kind in self.lanes.kinds]
-        self.register_buffer("scales", torch.tensor(scales), persistent=False)
 
     def forward(self, h: Tensor, summary: Tensor) -> Path:
         mean, log_std = (self.by_lane(v) for v in self.start(summary))
@@ -114,7 +115,7 @@ class Noise(_Latent):
             found = [v.unflatten(-1, self._shape()) for v in self.shift(h)]
             noise, kl = sample(*found), kl + normal_kl(*found).sum((0, 2, 3))
         nothing = noise.new_zeros(*noise.shape[:3], self.lanes.r)
-        return Path(self.lanes.run(nothing, start, noise * self.scales).flatten(-2), None, kl)
+        return Path(self.lanes.run(nothing, start, noise).flatten(-2), None, kl)
 
     def _shape(self) -> tuple[int, int]:
         return self.prior.size[0], self.lanes.m

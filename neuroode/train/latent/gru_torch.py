@@ -8,7 +8,7 @@ from neuroode.train.latent.path_torch import Head, Path, normal_kl, sample
 
 
 class Generator(nn.Module):
-    """Inputs u ~ N(0, 1) at every step and a start g ~ N(0, 1), both inferred; factors are linear in the GRU's state."""
+    """Inputs and a start, both N(0, 1) in the prior and inferred; factors are linear in the GRU's state."""
 
     def __init__(self, size: int, width: int, hidden: int) -> None:
         super().__init__()

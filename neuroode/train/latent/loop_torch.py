@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuroode.nn.layer_torch import NeuronLayer
 from neuroode.train import checkpoint
 from neuroode.train.latent.network_torch import Network, count, poisson_loss
 from neuroode.train.latent.recipe import Recipe
-from neuroode.train.latent.results import Arm, Epoch, Scores, pick
+from neuroode.train.latent.results import KEPT, Arm, Epoch, Scores, pick
 from neuroode.train.latent.scores import bits_per_spike, r_squared
 from neuroode.train.results import Diverged
 from neuroode.train.tasks.lorenz import Part, Population
 
-KEPT = 32  # test trials whose rates and features are kept for a report
 Tell = Callable[[Epoch], None]
 
 
@@ -114,7 +114,7 @@ class Run:
         if done:
             self.adam.step()
             for module in self.network.modules():
-                if hasattr(module, "parameters_of_neuron"):
+                if isinstance(module, NeuronLayer):
                     module.project()
         return done
 
@@ -160,19 +160,19 @@ class Run:
         torch.manual_seed(self.seed)  # a resumed run draws the samples that a whole one draws
         rates = self.rates("test")
         return Arm(
-            name=self.name, seed=self.seed, scores=test_scores(rates, self.population), parameters=count(self.network),
-            seconds=sum(e.seconds for e in self.epochs), rates=rates[:KEPT], features=self._features(),
+            name=self.name, seed=self.seed, scores=scores_of(rates, self.population), parameters=count(self.network),
+            seconds=sum(e.seconds for e in self.epochs), rates=rates[KEPT], features=self._features(),
             epochs=tuple(self.epochs), picked=pick(self.epochs),
         )  # fmt: skip
 
     @torch.no_grad()
     def _features(self) -> np.ndarray:
         """Features of the latent on the first test trials: means, or one sample."""
-        x = self.counts["test"][:, :KEPT, : self.population.seen]
+        x = self.counts["test"][:, KEPT, : self.population.seen]
         return self.network.path(x).features.movedim(1, 0).numpy()
 
 
-def test_scores(rates: np.ndarray, population: Population) -> Scores:
+def scores_of(rates: np.ndarray, population: Population) -> Scores:
     test, seen = population.test, population.seen
     mean = population.train.spikes.mean((0, 1))
     return Scores(

@@ -74,7 +74,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch", 1), ("hidden", 1), ("size", 1), ("ramp", 0), ("samples", 1)):
-            _require(name, getattr(self, name), lambda v, least=least: v >= least, f"a whole number of at least {least}")
+            _require(
+                name, getattr(self, name), lambda v, least=least: v >= least, f"a whole number of at least {least}"
+            )
         for name in ("lr", "neuron_lr", "clip"):
             _require(name, getattr(self, name), lambda v: 0 < v < float("inf"), "a positive number")
         _require("keep", self.keep, lambda v: 0 < v <= 1, "a share of at most 1")

@@ -15,8 +15,8 @@ from neuroode.train.report_page import table as html_table
 ARMS = {
     "smoothing": "Gaussian-process smoothing of each seen neuron's spikes, then a Poisson regression",
     "gru": "the same encoder and readout around a GRU with inferred inputs, without a differential equation",
-    "released": "the affine recursion of LangevinFlow's released code; only its start is inferred, and the readout takes the "
-    "encoder's state beside it, as there",
+    "released": "the affine recursion of LangevinFlow's released code; only its start is inferred, and the readout "
+    "takes the encoder's state beside it, as there",
 }
 
 
@@ -42,10 +42,10 @@ def page(figures: Figures, pictures: Mapping[str, str]) -> str:
     return document(f"{figures['neuron']} on {figures['task']}", [
         _head(figures),
         section("Arms", _arms(figures)),
-        section("Training", picture(pictures["training"], "Validation figures of each arm by epoch.", _course(figures))),
-        section("Rates of a test trial", picture(pictures["rates"], "True and inferred rates of six neurons over time.",
+        section("Training", picture(pictures["training"], "Validation figures by epoch.", _course(figures))),
+        section("Rates of a test trial", picture(pictures["rates"], "True and inferred rates of six neurons.",
                 "Black: the truth; ticks: bins with spikes. Spikes of held-out neurons are read by nothing.")),
-        section("The latent and the Lorenz system", picture(pictures["latents"], "Lorenz trajectories beside the latent's.",
+        section("The latent and the Lorenz system", picture(pictures["latents"], "Trajectories by time and in a plane.",
                 f"An affine map of the latent, fitted to {figures['latents']['trials']} other test trials; "
                 f"R² on these {figures['latents']['r_squared']:.3f}.")),
         section("The neuron", _neuron(figures)),
@@ -58,9 +58,11 @@ def _head(figures: Figures) -> str:
     return (
         f"<h1>{escape(figures['neuron'])} on {escape(figures['task'])}</h1>\n"
         f'<p class="lead">R² of inferred rates <strong>{own["r_squared"]["mean"]:.3f}</strong>, '
-        f"{own['bits']['mean']:.4f} bits per held-out spike.</p>\n<p>{escape(figures['about'])}; {data['train']} trials to "
-        f"train, {data['val']} to validate, {data['test']} to test, seeds {', '.join(map(str, figures['seeds']))}. The epoch "
-        "of the most bits per held-out spike on the validation trials is picked; the test trials are looked at once.</p>\n"
+        f"{own['bits']['mean']:.4f} bits per held-out spike.</p>\n"
+        f"<p>{escape(figures['about'])}; {data['train']} trials to train, {data['val']} to validate, "
+        f"{data['test']} to test, seeds {', '.join(map(str, figures['seeds']))}. "
+        "The epoch of the most bits per held-out spike on the validation trials is picked; the test trials are looked "
+        "at once.</p>\n"
     )
 
 
@@ -68,7 +70,9 @@ def _arms(figures: Figures) -> str:
     head, rows = table(figures)
     notes = "".join(f"<p><b>{escape(n)}</b>: {escape(text)}</p>\n" for n, text in ARMS.items())
     chosen = "; ".join(a["note"] for a in figures["arms"] if a["note"])
-    return f"{scrolled('arms')}{html_table(head, rows)}</div>\n{notes}<p class=\"soft\">Smoothing: {escape(chosen)}.</p>\n"
+    return (
+        f'{scrolled("arms")}{html_table(head, rows)}</div>\n{notes}<p class="soft">Smoothing: {escape(chosen)}.</p>\n'
+    )
 
 
 def _course(figures: Figures) -> str:

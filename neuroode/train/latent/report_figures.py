@@ -74,7 +74,9 @@ def rates(figures: Numbers) -> Figure:
     for number, axes in enumerate(grid.flat):
         axes.plot(shown["time"], shown["true"][number], color="black", linewidth=2, label="true rate")
         for name, rows in shown["arms"].items():
-            axes.plot(shown["time"], rows[number], color=colours(figures)[name], linewidth=1.2, label=title(figures, name))
+            axes.plot(
+                shown["time"], rows[number], color=colours(figures)[name], linewidth=1.2, label=title(figures, name)
+            )
         _spikes(axes, shown, number)
         kind = "held out" if shown["held_out"][number] else "seen"
         axes.set(title=f"neuron {shown['neurons'][number]}, {kind}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neuroode.train.latent.plan import Comparison
-from neuroode.train.latent.results import Arm
+from neuroode.train.latent.results import KEPT, Arm
 from neuroode.train.latent.scores import bits_per_spike
 from neuroode.train.report_numbers import text_of
 
@@ -38,8 +38,8 @@ def collect(found: Comparison) -> Figures:
         "ceiling": _ceiling(found),
         "rates": _rates(found),
         "latents": _latents(found),
-        "model": {"declaration": neuron.to_yaml(), "discretization": text_of(lambda: neuron.discretize(dt=found.recipe.dt)),
-                  "facts": text_of(neuron.analyse)},
+        "model": {"declaration": neuron.to_yaml(), "facts": text_of(neuron.analyse),
+                  "discretization": text_of(lambda: neuron.discretize(dt=found.recipe.dt))},
         "seconds": {"training": sum(a.seconds for a in found.arms), "clock": found.wall},
         "pictures": [],
     }  # fmt: skip
@@ -48,7 +48,14 @@ def collect(found: Comparison) -> Figures:
 def _arm(found: Comparison, name: str) -> Figures:
     rows = found.of(name)
     scores = {key: _mean([asdict(a.scores)[key] for a in rows]) for key in asdict(rows[0].scores)}
-    return {"name": name, **scores, "parameters": rows[0].parameters, "note": rows[0].note, "seeds": [_seed(a) for a in rows]}
+    first = rows[0]
+    return {
+        "name": name,
+        **scores,
+        "parameters": first.parameters,
+        "note": first.note,
+        "seeds": [_seed(a) for a in rows],
+    }
 
 
 def _seed(arm: Arm) -> Figures:
@@ -91,7 +98,7 @@ def _latents(found: Comparison) -> Figures:
     map that is fitted to other test trials."""
     arm = found.of(found.names[0])[0]
     assert arm.features is not None
-    z = found.population.test.latents[: len(arm.features)].astype(float)
+    z = found.population.test.latents[KEPT].astype(float)
     x = np.concatenate([arm.features, np.ones((*arm.features.shape[:2], 1))], -1).astype(float)
     rows, target = x[TRIALS:].reshape(-1, x.shape[-1]), z[TRIALS:].reshape(-1, 3)
     ridge = 1e-3 * len(rows) * np.eye(x.shape[-1])
@@ -123,7 +130,8 @@ def command(found: Comparison) -> str:
 
 def table(figures: Figures) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows: the neuron, the baselines, the true rates."""
-    head = ("arm", "R^2 of rates", "of seen neurons", "of held-out ones", "bits/spike, held out", "parameters", "training (s)")
+    rates = ("R^2 of rates", "of seen neurons", "of held-out ones")
+    head = ("arm", *rates, "bits/spike, held out", "parameters", "training (s)")
     rows = [_row(figures, arm) for arm in figures["arms"]]
     return head, [*rows, ("true rates", "1", "1", "1", f"{figures['ceiling']:.4f}", "", "")]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
+KEPT = slice(None, None, 4)  # test trials whose rates and features a report reads: one of each condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One arm and seed. `rates` (n, T, N) and `features` (n, T, F) are of the first test trials; `note` says what was
+    """One arm and seed. `rates` (n, T, N) and `features` (n, T, F) are of the test trials KEPT; `note` says what was
     chosen."""
 
     name: str

@@ -9,7 +9,7 @@ from neuroode._errors import RunError
 from neuroode.train.tasks.generated import adding, copy, sine, xor
 from neuroode.train.tasks.images import digits, fashion, smnist
 from neuroode.train.tasks.images import whole_images as whole_images
-from neuroode.train.tasks.lorenz import Population, lorenz
+from neuroode.train.tasks.lorenz import Population, lorenz_population
 from neuroode.train.tasks.qtdb import ecg
 from neuroode.train.tasks.task import Task as Task
 from neuroode.train.tasks.task import stratified as stratified
@@ -27,7 +27,7 @@ LOADERS: dict[str, Loader] = {
     "xor": xor,
 }
 #: tasks whose data are spike counts with their true rates, for latents (`neuroode.train.latent`)
-POPULATIONS: dict[str, Callable[[int], Population]] = {"lorenz": lorenz}
+POPULATIONS: dict[str, Callable[[int], Population]] = {"lorenz": lorenz_population}
 READ_FILES = ("ecg", "smnist", "fashion")
 
 

@@ -75,7 +75,7 @@ class Population:
         return found.hexdigest()
 
 
-def lorenz(seed: int) -> Population:
+def lorenz_population(seed: int) -> Population:
     """The population, its rates and the test trials are always the same; `seed` draws the validation trials out of
     those to learn from."""
     rng = np.random.default_rng((TEST_SEED, 63))
