@@ -136,8 +136,13 @@ DRIVE = {
 }  # fmt: skip
 
 
-#: of the zoo, what `by_interpreter` can run: tables over time are not inputs of a test (tests/models has theirs)
-ZOO = [name for name in names() if no.load(name).spec.horizon is None]
+def runs_on_inputs(spec: Any) -> bool:
+    """Whether inputs are all that a step reads: no tables over time, no noise."""
+    return spec.horizon is None and not spec.noise and all(e.kind != "differential" for e in spec.equations)
+
+
+#: of the zoo, what `by_interpreter` can run: tables over time and noise have tests in tests/models
+ZOO = [name for name in names() if runs_on_inputs(no.load(name).spec)]
 #: gradients through torch's numeric exponential of a block of 4, in pA and mV, cancel: 1e-11 becomes this
 GRADIENT = {"glif_5": 1e-7}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from neuroode._errors import ELEMENT, Unsupported
 from neuroode.program.interpret import gradients, run
+from neuroode.program.noise import noise_of_run
 from neuroode.program.types import CLOCK, Program
 from neuroode.program.values import initial_values, slots, tables
 from neuroode.spec.types import NeuronSpec, ParameterDecl
@@ -80,13 +81,15 @@ def _lively_inputs(
     Raises:
         Unsupported: no scale gives a run of finite numbers.
     """
-    shape, names = (_steps(spec, program), 1, NEURONS), program.fed
+    shape, noise = (_steps(spec, program), 1, NEURONS), {n.name for n in program.noise}
+    names = [n for n in program.fed if n not in noise]
     draws = {n: np.random.default_rng(i + 1).uniform(-0.5, 1.5, shape) for i, n in enumerate(names)}
+    fresh = noise_of_run(program, shape, float(parameters["dt"]), seed=0)
     declared = {e.name for e in spec.events}
     events = {n for n, _ in program.trace if ELEMENT.sub("", n) in declared}
-    best, distance = draws, np.inf
+    best, distance = draws | fresh, np.inf
     for scale in SCALES if events else (1.0,):
-        scaled = {n: np.round(scale * x, 3) for n, x in draws.items()}
+        scaled = {n: np.round(scale * x, 3) for n, x in draws.items()} | fresh
         trace = run(program, parameters, scaled | beside).trace
         if not all(np.isfinite(v).all() for v in trace.values()):
             continue  # a step that large blows this neuron up: nothing to compare

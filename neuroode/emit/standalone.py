@@ -163,6 +163,8 @@ def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
         text += f"\n\nAxes: {sizes}. Every element is an array of its own: x__0_1 is x[0, 1]."
     if table_parameters(spec):
         text += "\n\nTables over time are inputs here: one row a step."
+    if spec.noise or any(e.kind == "differential" for e in spec.equations):
+        text += "\n\nNoise is an input here, fresh numbers of its kind for each step, sample and neuron."
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
 
 

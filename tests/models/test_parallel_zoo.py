@@ -217,7 +217,7 @@ def test_m7_the_gradient_of_taps_is_that_of_the_taps_that_were_used() -> None:
 
 def test_q1_scan_convolution_and_loop_are_equal() -> None:
     torch.manual_seed(0)
-    neuron = no.load("p_spikessm")
+    neuron = no.load("p_spikessm", compat="linear")
     x, runs = torch.randn(1024, 1, 3), {}
     first = neuron.torch(3, schedule="sequential")
     for schedule in ("sequential", "scan", "fft"):
@@ -245,9 +245,9 @@ def test_q7_the_step_is_stable_at_any_length() -> None:
     x = np.zeros((3, 1, 1))
     x[0] = 1
     for delta in (1e-3, 1.0, 1e3, 1e6):
-        found = no.load("p_spikessm").simulate(x, parameters={"delta": [delta]})["x"]
+        found = no.load("p_spikessm", compat="linear").simulate(x, parameters={"delta": [delta]})["x"]
         assert (np.abs(found[2]) < np.abs(found[1])).all()
-        a = delta * (-0.5 + 1j * (v := no.load("p_spikessm").torch(1).omega.detach().double().numpy()))
+        a = delta * (-0.5 + 1j * (v := no.load("p_spikessm", compat="linear").torch(1).omega.detach().double().numpy()))
         assert v.shape == (8,)
         assert distance(found[2, 0, 0] / found[1, 0, 0], (1 + a / 2) / (1 - a / 2)) <= 1e-6
 

@@ -116,7 +116,9 @@ def test_no_branch_is_stored() -> None:
 
 def test_a_readout_with_a_direct_part_stays_one_kernel() -> None:
     """y = sum_k Re(C_k x_k) + D u, and a bilinear step whose matrices turn out to be complex numbers."""
-    (stage,) = (s for s in partition(no.load("p_spikessm").program(), collapsed=True).stages if s.slots)
+    (stage,) = (
+        s for s in partition(no.load("p_spikessm", compat="linear").program(), collapsed=True).stages if s.slots
+    )
     assert (stage.form, len(stage.blocks)) == ("complex", 8)
     assert stage.collapse is not None
     assert len(stage.collapse.readings) == 1

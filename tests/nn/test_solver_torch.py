@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from odd import ODD
+from oracles import ZOO
 from scipy.integrate import solve_ivp
 
 import neuroode as no
-from neuroode import models
 from neuroode._errors import RunError, Unsupported
 
 FHN = no.Neuron(
@@ -23,7 +23,7 @@ FHN = no.Neuron(
     outputs={"v": "v", "w": "w"},
 )
 REST = {"duration": "2 ms", "hold": ["v"]}
-FLOWS = [n for n in models.names() if n != "theta" and no.load(n).system().flows and not no.load(n).system().fractional]
+FLOWS = [n for n in ZOO if n != "theta" and no.load(n).system().flows and not no.load(n).system().fractional]
 DOUBLE = {"dtype": torch.float64}
 
 
