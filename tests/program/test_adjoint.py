@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracles import neuron as invented
-from oracles import runs_on_inputs
 from references import neuron, slope, slots
 
 from neuroode.expr.nodes import names as read
@@ -135,8 +134,8 @@ def test_smooth_programs(name: str, method: str) -> None:
 
 
 def is_open(n: Neuron) -> bool:
-    """Neither a state nor a definition sees an event; nothing reads tables or noise (tests/language has theirs)."""
-    maps = not runs_on_inputs(n.spec) or any(e.kind == "map" for e in n.spec.equations)
+    """Neither a state nor a definition sees an event; nothing reads tables (tests/language has theirs)."""
+    maps = n.spec.horizon is not None or any(e.kind == "map" for e in n.spec.equations)
     events = {e.name for e in n.spec.events}
     maps = maps or any(read(e.rhs) & events for e in n.spec.equations)
     return not maps and not any(e.reset for e in n.spec.events)
