@@ -28,6 +28,8 @@ def draw(kind: str, name: str, key: Tensor, shape: tuple[int, ...], dtype: torch
     Args:
         key: (B, 2) seed and number of the first step of each sample.
     """
+    if torch.compiler.is_compiling() and key.device.type == "cpu":
+        return draw_in_a_graph(kind, name, key, list(shape), dtype)
     library = _library(dtype) if key.device.type == "cpu" and in_plain_torch() else None
     if library is None:
         return random_torch.draw(kind, name, key[:, 0], key[:, 1], shape, dtype)
@@ -42,6 +44,17 @@ def draw(kind: str, name: str, key: Tensor, shape: tuple[int, ...], dtype: torch
     if found.numel():
         library.draw(numbers.buffer_info()[0])
     return found
+
+
+@torch.library.custom_op("neuroode::draw", mutates_args=(), device_types="cpu")
+def draw_in_a_graph(kind: str, name: str, key: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
+    """The same for a compiler, which would trace every round of the generator otherwise."""
+    return draw(kind, name, key, tuple(shape), dtype)
+
+
+@draw_in_a_graph.register_fake
+def _shape_of_draw(_kind: str, _name: str, key: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
+    return key.new_empty(shape, dtype=dtype)
 
 
 _process = os.getpid()  # a fork must not start threads

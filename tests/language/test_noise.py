@@ -8,6 +8,7 @@ import torch
 from noisy import drive, escape
 
 import neuroode as no
+from neuroode.nn.stack_torch import Stack
 from neuroode.program.types import Noise
 
 F64 = torch.float64
@@ -82,3 +83,23 @@ def test_what_does_not_fit_is_refused() -> None:
         no.load("lif").torch(4, 1.0)(torch.zeros(3, 2, 4), seed=1)
     with pytest.raises(no.RunError, match="noise 'U' is"):
         escape().simulate(x.numpy(), noise={"U": x[:3].numpy()})
+
+
+def test_a_mapped_axis_is_more_samples() -> None:
+    layer, x = escape().torch(4, dtype=F64), torch.stack([drive(12, 2, 4), drive(12, 2, 4) + 0.2])
+    found = torch.func.vmap(lambda each: layer(each, seed=3)[0]["v"])(x)
+    for i in range(2):
+        torch.testing.assert_close(found[i], layer(x[i], seed=3)[0]["v"], rtol=1e-12, atol=1e-12)
+    apart = torch.func.vmap(lambda each: layer(each)[0]["s"], randomness="different")(x[:1].expand(2, 12, 2, 4))
+    assert not torch.equal(apart[0], apart[1])
+
+
+def test_layers_of_a_stack_draw_apart_and_recurrent_ones_too() -> None:
+    neuron = escape().replace(outputs="s")
+    stack = Stack(neuron.torch(4, dtype=F64), neuron.torch(4, dtype=F64, recurrent=True))
+    torch.manual_seed(0)
+    out, carries = stack(drive(20, 2, 4))
+    assert carries[0]["noise key"][0, 0] != carries[1]["noise key"][0, 0]
+    torch.manual_seed(0)
+    assert torch.equal(stack(drive(20, 2, 4))[0], out)
+    assert stack(drive(5, 2, 4), carries)[1][1]["noise key"][0, 1] == 25

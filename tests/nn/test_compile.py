@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from noisy import escape
 from oracles import distance, drive, neuron, scatter
 
 import neuroode as no
@@ -128,3 +129,14 @@ def test_lengths_out_of_range_do_no_harm():
 def test_the_default_backend(schedule):
     layer = build("lif", schedule)
     assert_equal_to_the_layer(layer, drive(layer, 5, 2), 1e-11, "inductor")
+
+
+def test_noise_is_drawn_in_one_graph():
+    layer, x = escape().torch(4, dtype=F64), torch.rand(12, 2, 4, dtype=F64)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    (found, carry), (wanted, _) = compiled(x, seed=3), layer(x, seed=3)
+    assert all(torch.equal(found[n], wanted[n]) for n in wanted)
+    assert carry["noise key"].tolist() == [[3, 12], [3, 12]]
+    torch.manual_seed(0)
+    first = compiled(x)[0]["v"]
+    assert not torch.equal(compiled(x)[0]["v"], first)
