@@ -114,11 +114,11 @@ class Pieces:
         `tried`: without a gradient, and nan where there is no such way.
         """
         lanes = m.lanes
-        batch, width = lanes[0], _count(lanes[1:])
-        flat = partial(_flat, shape=(batch, width))
-        coefficients, axes = _by_lane(m.coefficients, lanes, width)
-        rows = tuple(flat(m.known[n], lanes) for n in self.slope_of_lane.rows)
-        times = tuple(flat(jnp.asarray(x, y.dtype), lanes) for x in (start, length, m.dt))
+        batch, width = lanes[0], count(lanes[1:])
+        wide = partial(flat, shape=(batch, width))
+        coefficients, axes = by_lane(m.coefficients, lanes, width)
+        rows = tuple(wide(m.known[n], lanes) for n in self.slope_of_lane.rows)
+        times = tuple(wide(jnp.asarray(x, y.dtype), lanes) for x in (start, length, m.dt))
         move = self.solver.tried if tried else self.solver
 
         def lane(y: Array, coefficients: Any, rows: Any, times: Any) -> Array:
@@ -157,18 +157,18 @@ def signals_of(rows: Row) -> Row:
     return {n: x for n, x in rows.items() if n.startswith("e.")}
 
 
-def _count(size: Sequence[int]) -> int:
+def count(size: Sequence[int]) -> int:
     total = 1
     for n in size:
         total *= n
     return total
 
 
-def _flat(x: Array, lanes: tuple[int, ...], shape: tuple[int, int]) -> Array:
+def flat(x: Array, lanes: tuple[int, ...], shape: tuple[int, int]) -> Array:
     return jnp.broadcast_to(x, lanes).reshape(shape)
 
 
-def _by_lane(
+def by_lane(
     rows: Sequence[Array], lanes: tuple[int, ...], width: int
 ) -> tuple[tuple[Array, ...], tuple[tuple[bool, bool], ...]]:
     """Coefficients as numbers, (width,) or (B, width), and of each whether it has an axis of lanes and one of samples:
@@ -179,7 +179,7 @@ def _by_lane(
             made.append(c.reshape(()))
             axes.append((False, False))
         elif c.ndim == len(lanes) and c.shape[0] == lanes[0] > 1:
-            made.append(_flat(c, lanes, (lanes[0], width)))
+            made.append(flat(c, lanes, (lanes[0], width)))
             axes.append((True, True))
         else:
             made.append(jnp.broadcast_to(c, lanes[1:] if c.ndim < len(lanes) else (1, *lanes[1:])).reshape(width))

@@ -15,13 +15,16 @@ from typing import Any
 import jax
 
 from neuroode._errors import RunError, Unsupported
+from neuroode.discretize.waves import noise_shape
 from neuroode.nn import events_jax
+from neuroode.nn.noisy_jax import flowed
 from neuroode.nn.pieces_jax import Pieces, signals_of
 from neuroode.nn.solved import located_events, refuse_memory
 from neuroode.program.hybrid import Hybrid, hybrid
 from neuroode.program.types import Program
-from neuroode.solvers.on_jax import flow_jax
+from neuroode.solvers.on_jax import flow_jax, noisy_jax
 from neuroode.solvers.on_jax.flow_jax import Solver
+from neuroode.system.types import OdeSystem
 
 Array = jax.Array
 Row = tuple[Array, ...]
@@ -36,11 +39,13 @@ class Choice:
 
     Attributes:
         solver: method, tolerances, adjoint.
+        named: whether the call names the method; else it is that of the noise, where there is some.
         max_events: of a lane in a step. samples: times in a step at which guards are looked at.
         shaped: signals of located events have the slope of their surrogate; else they have none.
     """
 
     solver: Solver
+    named: bool = False
     max_events: int = 8
     samples: int = 8
     shaped: bool = True
@@ -68,9 +73,10 @@ def chosen(options: Mapping[str, Any], layer: Mapping[str, Any], dt: float) -> C
     own = dict(options["solver_options"] or {})
     _check(own)
     more = {n: own.pop(n) for n in ("max_events", "samples") if n in own}
-    if own.get("step_size") is not None:
-        own.setdefault("max_steps", flow_jax.steps_for(dt, own["step_size"]))
-    return Choice(Solver(adjoint=adjoint, **own), shaped=options["gradient"] != "event", **more)
+    if own.get("step_size") is not None:  # twice: with noise their number is a power of two
+        own.setdefault("max_steps", 2 * flow_jax.steps_for(dt, own["step_size"]))
+    solver = Solver(adjoint=adjoint, **own)
+    return Choice(solver, "method" in own, shaped=options["gradient"] != "event", **more)
 
 
 def _refuse(layer: Mapping[str, Any]) -> None:
@@ -97,10 +103,32 @@ def _check(own: dict[str, Any]) -> None:
         if isinstance(own[name], bool) or not isinstance(own[name], int) or own[name] < 1:
             raise RunError(f"solver_options: {name} is {own[name]!r}, expected a whole number of at least 1")
     method = own.get("method", "Tsit5")
-    if method not in flow_jax.METHODS:
-        raise RunError(f"solver_options: method is {method!r}", hint="choose " + ", ".join(flow_jax.METHODS))
-    if own.get("step_size") is None and method not in flow_jax.ADAPTIVE:
+    if method not in flow_jax.METHODS and method not in noisy_jax.METHODS:
+        names = ", ".join(flow_jax.METHODS)
+        raise RunError(f"solver_options: method is {method!r}",
+                       hint=f"choose {names}; with noise {', '.join(noisy_jax.METHODS)}")  # fmt: skip
+    if own.get("step_size") is None and method in flow_jax.METHODS and method not in flow_jax.ADAPTIVE:
         raise RunError(f"solver_options: {method} takes fixed steps", hint='write {"step_size": 0.1} beside it')
+
+
+def _for(system: OdeSystem, choice: Choice) -> Choice:
+    """The choice with the method for a system.
+
+    Raises:
+        Unsupported: what is not there for noise. RunError: a method for noise, and there is none.
+    """
+    solver = choice.solver
+    if not system.diffusion:
+        if solver.method not in flow_jax.METHODS:
+            raise RunError(f"solver_options: {solver.method} is for noise, and '{system.spec.name}' has none",
+                           hint="choose " + ", ".join(flow_jax.METHODS))  # fmt: skip
+        return choice
+    if solver.adjoint == "backsolve":
+        what = "adjoint='backsolve' is for flows without noise: with it the states come back on another path"
+        raise Unsupported(what, hint="write adjoint='checkpointed'")
+    named = solver.method if choice.named else None
+    method = noisy_jax.chosen(named, noise_shape(system), solver.step_size is not None)
+    return replace(choice, solver=replace(solver, method=method))
 
 
 class SolverStep:
@@ -109,8 +137,9 @@ class SolverStep:
     def __init__(self, neuron: Any, dt: float, choice: Choice) -> None:
         report = neuron.analyse(dt, brief=True)
         refuse_memory(report.system)
-        self.hybrid: Hybrid = hybrid(report)
-        self.choice, self.dt = choice, dt
+        self.choice, self.dt = _for(report.system, choice), dt
+        noisy = bool(report.system.diffusion)
+        self.hybrid: Hybrid = hybrid(report, noisy_jax.calculus(self.choice.solver.method) if noisy else None)
         self.inside = tuple(e.name for e in located_events(report.system))
 
     @property
@@ -133,7 +162,7 @@ class SolverStep:
         m = pieces.moment(coefficients, carry, inputs, self.dt if dt is None else dt)
         y = pieces.start(m)
         if not self.inside:
-            y = pieces.flow(m, y, 0.0, m.dt)
+            y = flowed(pieces, m, y) if self.hybrid.waves else pieces.flow(m, y, 0.0, m.dt)
             return pieces.finish(m, y, signals_of(pieces.guards(m, y)))
         found = events_jax.located(pieces, m, y, self.inside, self.choice)
         late = signals_of(pieces.guards(m, found.y))
