@@ -3,7 +3,7 @@
 D^a v = -lam*v + g: the leak goes into the modes (`soe_kernels.py`), g is what drives them. Where g stands still over
 the step, or is a ramp, the step is exact up to the tolerance of the sum. Where it reads states that move, they are
 predicted with g of the start of the step, and g runs linearly from its first to its predicted last value: the product
-trapezoidal rule for the memory, with the leak exact.
+trapezoidal rule for the memory, with the leak exact, of order 1 + a at a fixed time, at most 2.
 
 Sources: Garrappa and Popolizio, J. Comput. Appl. Math. 235 (2011), exponential time differencing for fractional
 equations; Cox and Matthews, J. Comput. Phys. 176 (2002), ETD2RK; Diethelm, Ford and Freed, Nonlinear Dyn. 29 (2002).
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.analysis.linearity import during, running
+from neuroode.analysis.linearity import FRACTION, during, running
 from neuroode.analysis.report import analyse
 from neuroode.analysis.types import Report
 from neuroode.discretize import soe_kernels
@@ -198,7 +198,7 @@ class _Step:
         return decayed + d * phi(1, -d) * first + d * phi(2, -d) * (last - first)
 
     def _update(self, s: str, first: sp.Expr, last: sp.Expr) -> Update:
-        order = 2 if self.moves or first != last else None
+        order = 1 if self.moves or not self._straight(self.drive[s]) else None
         if s not in self.memories:
             return Update((s,), "soe", {s: self._moved(s, first, last)}, False, order, "moves with a fractional state")
         m = self.memories[s]
@@ -208,6 +208,12 @@ class _Step:
             m.names, "soe", values, False, order, why, (*m.kernel.stages, *self.stages),
             self._shown(s, m), tolerance=self.chosen.tolerance, of=s,
         )  # fmt: skip
+
+    def _straight(self, drive: sp.Expr) -> bool:
+        """Whether a drive is held over the step or a ramp."""
+        e = during(self.system, drive, FRACTION)
+        bent = sp.diff(e, FRACTION, 2) != 0 if e.has(FRACTION) else False
+        return not (bent or e.has(*[self.x[s] for s in self.alone], sp.zoo))
 
     def _shown(self, s: str, m: Memory) -> str:
         orders = ", ".join(show(a) for _, a in self.system.fractional[s].terms)

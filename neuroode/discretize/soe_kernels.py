@@ -16,7 +16,7 @@ Sources: Gorenflo and Mainardi (1997), spectral form of E_a; Kanter, Ann. Probab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import exp
 
@@ -136,5 +136,7 @@ def of(name: str, left: Fractional, lam: sp.Expr, dt: sp.Symbol, points: Grid) -
     """
     if len(left.terms) > 1:
         raise Unsupported(f"method soe: {name} has several orders, which are not lowered yet", hint="method: gl")
-    order = left.terms[0][1]
-    return relaxation(name, order, lam, dt, points) if lam != 0 else integral(name, order, dt, points)
+    given = left.terms[0][1]
+    order = sp.Symbol(f"order({name})", real=True) if given.is_number else given  # sympy must not evaluate phi
+    found = relaxation(name, order, lam, dt, points) if lam != 0 else integral(name, order, dt, points)
+    return replace(found, stages=((order, given), *found.stages)) if given.is_number else found

@@ -108,8 +108,9 @@ def _short(e: sp.Expr) -> str:
 
 
 def _worth(u: Update) -> str:
-    if u.tolerance is not None and u.convergence_order is None:
-        return f"exact for held inputs up to {u.tolerance:g} of a sum of exponentials"
+    if u.tolerance is not None:
+        worth = "exact for held inputs" if u.convergence_order is None else "convergence order 1 + order, at most 2,"
+        return f"{worth} up to {u.tolerance:g} of a sum of exponentials"
     if u.exact:
         return "exact in law for held inputs" if u.noise else "exact for held inputs"
     return f"weak order {u.convergence_order}" if u.noise else f"convergence order {u.convergence_order}"

@@ -1,0 +1,91 @@
+"""Method soe where flows are not linear or read each other: orders on manufactured solutions, coupled systems."""
+
+from __future__ import annotations
+
+from math import gamma
+
+import numpy as np
+import pytest
+
+import neuroode as no
+
+
+def squared(a: float, leak: float, dt: float) -> float:
+    """Error at 1 of D^a v = -leak*v - v^3 + g(t), whose solution is t^2."""
+    g = f"2*t^{2 - a:.12g}/{gamma(3 - a):.15g} + t^6"
+    made = no.Neuron(
+        "f", equations=f"D^{a} v = -lam*v - v^3 + {g} + lam*t^2", method="soe(tolerance=1e-7, steps=128)",
+        parameters={"lam": no.Parameter(leak, domain="positive" if leak else "real")},
+    )  # fmt: skip
+    return abs(made.simulate(steps=round(1 / dt), dt=dt)["v"][-1].item() - 1)
+
+
+@pytest.mark.parametrize(
+    ("a", "leak"), [(0.5, 2.0), *(pytest.param(a, k, marks=pytest.mark.slow) for a in (0.3, 0.8, 1.0) for k in (0, 2))]
+)
+def test_a_nonlinear_flow_has_order_one_plus_a(a: float, leak: float) -> None:
+    errors = [squared(a, leak, dt) for dt in (0.05, 0.025, 0.0125)]
+    assert np.log2(errors[1] / errors[2]) > min(2, 1 + a) - 0.1
+
+
+@pytest.mark.slow
+def test_a_fractional_fitzhugh_nagumo_against_linear_multistep() -> None:
+    made = no.Neuron(
+        "f", parameters={"a": no.Parameter(0.8, domain="interval(0.05, 1)")}, states={"v": -1.0, "w": -0.5},
+        equations="D^a v = v - v^3/3 - w + 0.7\nD^a w = 0.08*(v + 0.7 - 0.8*w)",
+        method="soe(tolerance=1e-7, steps=256)",
+    )  # fmt: skip
+
+    def end(dt: float, method: str | None = None) -> float:
+        return made.simulate(steps=round(8 / dt), dt=dt, method=method)["v"][-1].item()
+
+    wanted = end(0.01, "flmm2")
+    errors = [abs(end(dt) - wanted) for dt in (0.2, 0.1, 0.05)]
+    assert errors[-1] < 2e-5
+    assert np.log2(errors[1] / errors[2]) > 1.7
+
+
+def test_an_ordinary_state_beside_a_fractional_one() -> None:
+    """A current with its own leak drives v: order 1 at least, against a run with a small step."""
+    made = no.Neuron(
+        "f", parameters={"tau": no.Parameter(2.0, domain="positive")}, states={"c": 1.0},
+        equations="D^0.6 v = (-v + c)/tau\ndc/dt = -c\ndw/dt = v - w", outputs={"v": "v", "w": "w"},
+        method="soe(tolerance=1e-6, steps=512)",
+    )  # fmt: skip
+    runs = [made.simulate(steps=round(2 / dt), dt=dt) for dt in (0.1, 0.05, 0.0125)]
+    for name in ("v", "w"):
+        far, near = (abs(r[name][-1].item() - runs[2][name][-1].item()) for r in runs[:2])
+        assert far < 2e-3
+        assert near < far / 2.5
+    assert runs[0]["c"][-1].item() == pytest.approx(np.exp(-2), rel=1e-12)
+
+
+FIRES = {"equations": "D^0.5 v = -v + I", "spike": "v > 1", "reset": "v -= 1"}
+REFUSED = (
+    ({"equations": "D^0.5 v = (2i - 1)*v : complex", "outputs": "real(v)"}, "complex"),
+    ({**FIRES, "within_step": "locate"}, "inside the step"),
+    ({"equations": "D^0.5 v = -v + I", "method": "euler"}, "has no memory"),
+    ({**FIRES, "equations": "D^0.5 v = -v + I; dw/dt = v - w", "refractory": {"duration": 2, "hold": ["v"]}},
+     "refractory holds v"),
+    ({**FIRES, "reset": {"do": "v -= 1", "memory": "current(q)"},
+      "parameters": {"q": no.Parameter(0.5, domain="positive")}}, "no one constant number"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "reason"), REFUSED)
+def test_what_is_refused_says_why(keys: dict, reason: str) -> None:
+    with pytest.raises(no.Unsupported, match=reason):
+        no.Neuron("f", **keys).discretize(0.1)
+
+
+def test_options_of_the_method() -> None:
+    neuron = no.load("f_lif").replace(method="soe( tolerance=1e-3,steps=100 )")
+    assert neuron.spec.method == "soe(tolerance=1e-3, steps=100)"
+    text = str(neuron.discretize(1.0))
+    assert "13 modes z, for 100 steps and more" in text
+    assert "up to 0.001 of a sum of exponentials" in text
+    for wrong in ("soe(tol=1e-3)", "soe(tolerance=1e-3, tolerance=1e-3)", "soe(v)"):
+        with pytest.raises(no.SpecError, match="write soe"):
+            no.load("f_lif").replace(method=wrong)
+    with pytest.raises(no.RunError, match="1e-09 to"):
+        no.load("f_lif").discretize(1.0, "soe(tolerance=0.5)")

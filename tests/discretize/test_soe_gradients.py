@@ -1,0 +1,85 @@
+"""Gradients of method soe: kernels and scans against autograd, autograd against closed forms and differences."""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+import pytest
+import torch
+from scipy.special import erfcx
+
+import neuroode as no
+from tests.fractional_oracles import relaxation
+
+F64 = torch.float64
+STEPS, DT = 40, 0.05
+
+
+def neuron(**keys: object) -> no.Neuron:
+    given: dict = {"equations": "D^alpha v = (-v + I)/tau", "outputs": "v", "spike": "v > 0.4", "reset": "v -= 0.5"}
+    parameters = {
+        "alpha": no.Parameter([0.5, 0.8], domain="interval(0.05, 1)", per="neuron"),
+        "tau": no.Parameter([0.7, 1.5], domain="positive", per="neuron"),
+        "v_0": no.Parameter([0.3, -0.2], per="neuron"),
+    }
+    return no.Neuron("f", parameters=parameters, states={"v": "v_0"}, method="soe(tolerance=0.01, steps=64)",
+                     **{**given, **keys})  # fmt: skip
+
+
+def gradients(schedule: str, found: no.Neuron) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    layer = found.torch(2, dt=DT, schedule=schedule, dtype=F64)
+    x = torch.rand(STEPS, 3, 2, dtype=F64).requires_grad_()
+    out, _ = layer(x)
+    (out * torch.randn(out.shape, dtype=F64)).sum().backward()
+    return {"out": out.detach(), "x": x.grad} | {n: p.grad for n, p in layer.named_parameters()}
+
+
+MEMORIES = ["jump", *(pytest.param(m, marks=pytest.mark.slow) for m in ("impulse", "restart", "current(2*dt)"))]
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_kernels_have_the_gradients_of_autograd(memory: str) -> None:
+    """Of the order, the leak, the initial value and the inputs, through surrogates and resets."""
+    found = neuron(reset={"do": "v = 0.1" if memory == "restart" else "v -= 0.5", "memory": memory})
+    wanted, kernel = gradients("eager", found), gradients("sequential", found)
+    for name, g in wanted.items():
+        assert abs(kernel[name] - g).max() <= 1e-10 * (1 + abs(g).max()), name
+        assert abs(g).max() > 0
+
+
+@pytest.mark.slow
+def test_a_scan_has_the_gradients_of_autograd() -> None:
+    found = no.Neuron(
+        "f", parameters={"alpha": no.Parameter(0.6, domain="interval(0.05, 1)"),
+                         "tau": no.Parameter(1.5, domain="positive")},
+        equations="D^alpha v = (-v + I)/tau", outputs="v", method="soe(tolerance=0.01, steps=64)",
+    )  # fmt: skip
+    wanted, scan = gradients("eager", found), gradients("scan", found)
+    for name, g in wanted.items():
+        assert abs(scan[name] - g).max() <= 1e-10 * (1 + abs(g).max()), name
+
+
+def test_slopes_in_order_leak_and_start_are_those_of_the_closed_form() -> None:
+    """v = v_0 E + I (1 - E): d/dv_0, d/dI, d/dlam by erfcx, d/dalpha by differences of the inverse transform."""
+    made = no.Neuron(
+        "f", parameters={"alpha": no.Parameter(0.5, domain="interval(0.05, 1)"),
+                         "lam": no.Parameter(0.8, domain="positive", transform="none"),
+                         "v_0": no.Parameter(0.3)},
+        states={"v": "v_0"}, equations="D^alpha v = -lam*(v - I)", outputs="v", method="soe(tolerance=1e-8, steps=64)",
+    )  # fmt: skip
+    layer = made.torch(1, dt=DT, dtype=F64, schedule="eager")
+    x = torch.full((STEPS, 1, 1), 1.2, dtype=F64).requires_grad_()
+    layer(x)[0][-1].sum().backward()
+    t, lam = STEPS * DT, 0.8
+    root = lam * np.sqrt(t)
+    E = erfcx(root)
+    slope = np.sqrt(t) * (2 * root * E - 2 / np.sqrt(np.pi))  # dE/dlam
+    by_order = float(mp.diff(lambda a: relaxation(float(a), lam, t), 0.5, h=1e-4))
+    raw = dict(layer.named_parameters())
+    find = {n: next(p.grad for k, p in raw.items() if k.endswith(n)) for n in ("lam", "v_0", "alpha")}
+    inside = 0.95 * (0.45 / 0.95) * (0.5 / 0.95)  # of the sigmoid that keeps alpha in (0.05, 1)
+    assert float(x.grad.sum()) == pytest.approx(1 - E, abs=1e-7)
+    assert float(find["v_0"]) == pytest.approx(E, abs=1e-7)
+    assert float(find["lam"]) == pytest.approx((0.3 - 1.2) * slope, abs=1e-6)
+    assert float(find["alpha"]) == pytest.approx((0.3 - 1.2) * by_order * inside, abs=1e-6)
