@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(command.PARTS) + "; default all")
     parser.add_argument("--quick", action="store_true", help="one small shape and three rounds: does it run?")
     parser.add_argument("--out", type=Path, help="write a page")
-    parser.add_argument("--plot", type=Path, help="of precision: a picture of error against cost")
+    parser.add_argument("--plot", type=Path, help="of precision or fractional: a picture")
     given = parser.parse_args()
     command.one_thread()
     try:

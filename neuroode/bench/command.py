@@ -10,12 +10,13 @@ from importlib import import_module
 from pathlib import Path
 
 from neuroode._errors import RunError
-from neuroode.bench import gradients, grid, memory, orders, page, precision
+from neuroode.bench import fractional, gradients, grid, memory, orders, page, precision
 from neuroode.bench.cases import CASES
 from neuroode.bench.table import tables
 
-EXTRA = ("auto", "precision", "gradients", "orders")  # by name only: they take longest
+EXTRA = ("auto", "precision", "gradients", "orders", "fractional")  # by name only: they take longest
 PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "grid", *EXTRA)
+PICTURED = {"precision", "fractional"}
 USUAL = tuple(p for p in PARTS if p not in EXTRA)
 
 
@@ -54,6 +55,8 @@ def _of_continuous_time(parts: tuple[str, ...], quick: bool, plot: Path | None) 
         yield from gradients.sections(quick)
     if "orders" in parts:
         yield f"## Measured orders\n\n{orders.text(orders.orders(precision.NAMES if quick else None))}"
+    if "fractional" in parts:
+        yield from fractional.sections(quick, plot)
 
 
 def run(wanted: Sequence[str], quick: bool, out: Path | None, plot: Path | None = None) -> None:
@@ -62,8 +65,9 @@ def run(wanted: Sequence[str], quick: bool, out: Path | None, plot: Path | None 
     Raises:
         RunError: no such part, or a picture of a part that is not run.
     """
-    if plot and "precision" not in wanted:
-        raise RunError("--plot is a picture of the part precision", hint="neuroode bench precision --plot FILE")
+    if plot and len(PICTURED.intersection(wanted)) != 1:
+        hint = "neuroode bench precision --plot FILE"
+        raise RunError("--plot is a picture of the part precision or fractional", hint=hint)
     if unknown := set(wanted) - set(PARTS):
         raise RunError(f"unknown part {', '.join(sorted(unknown))}", hint=f"choose among {', '.join(PARTS)}")
     warnings.simplefilter("ignore")  # of the libraries

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", action="store_true", help='measure the costs that schedule="auto" goes by')
     parser.add_argument("--quick", action="store_true", help="small shapes and few rounds: does it run?")
     parser.add_argument("--out", type=Path, help="write a page")
-    parser.add_argument("--plot", type=Path, help="of precision: a picture of error against cost")
+    parser.add_argument("--plot", type=Path, help="of precision or fractional: a picture")
 
 
 def run(args: argparse.Namespace) -> int:
