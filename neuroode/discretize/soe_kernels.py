@@ -119,6 +119,8 @@ def integral(name: str, order: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
 
 def _sinc(x: sp.Expr) -> sp.Expr:
     """sin(pi x)/(pi x), 1 at 0: the real part of phi_1(i pi x)."""
+    if x.is_number:  # sympy asks for its value, and phi has none in the complex plane
+        return sp.sin(sp.pi * x) / (sp.pi * x) if x != 0 else sp.S.One
     return sp.re(phi(1, sp.I * sp.pi * x))
 
 

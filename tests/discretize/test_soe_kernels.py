@@ -11,6 +11,7 @@ from scipy.special import gamma
 
 from neuroode.discretize.soe_grid import grid
 from neuroode.discretize.soe_kernels import integral, relaxation
+from neuroode.neuron import Neuron
 from tests import fractional_oracles as oracles
 
 A, LAM, DT = sp.Symbol("a", real=True), sp.Symbol("lam", positive=True), sp.Symbol("dt", positive=True)
@@ -64,6 +65,13 @@ def test_order_one_is_one_leak() -> None:
     heavy = w > 1e-14
     assert abs(w.sum() - 1) < 1e-14
     assert d[heavy] == pytest.approx(0.03, rel=1e-13)
+
+
+def test_an_order_that_is_a_number() -> None:
+    """Constants stay exact up to the quadrature: D^0.5 v = I and D^1.0 v = I held at 1."""
+    for order, wanted in (("0.5", 1 / gamma(1.5)), ("1.0", 1.0)):
+        neuron = Neuron("f", dt=0.1, outputs={"v": "v"}, equations=f"D^{order} v = I", method="soe(steps=10)")
+        assert neuron.simulate(np.ones((10, 1, 1)))["v"].ravel()[-1] == pytest.approx(wanted, abs=3e-6)
 
 
 @pytest.mark.parametrize("a", [0.05, 0.3, 0.5, 0.8, 0.97, 0.9999, 1.0])
