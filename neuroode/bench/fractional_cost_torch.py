@@ -30,7 +30,7 @@ Call = Callable[[], object]
 
 def inputs(steps: int) -> torch.Tensor:
     """(T, B, N) of which some make neurons fire."""
-    return 3 + torch.randn(steps, BATCH, LANES, generator=torch.Generator().manual_seed(0))
+    return 6 + torch.randn(steps, BATCH, LANES, generator=torch.Generator().manual_seed(0))
 
 
 @cache
@@ -118,9 +118,9 @@ def times(title: str, found: Times) -> str:
 
 
 ABOUT_TIMES = f"""\
-f_lif, a = {ALPHA:g}, tau = {TAU:g}, dt = {DT:g}, {BATCH * LANES} neurons, float32: CPU milliseconds, one thread, and how
-many times as long as the sum of exponentials. What would take more than {LONGEST:g} s is not run, but for the quickest
-plain loop at {AT_LEAST:,} steps. Gradients are for input, alpha and tau; of plain loops for the input alone."""
+f_lif, a = {ALPHA:g}, tau = {TAU:g}, dt = {DT:g}, {BATCH * LANES} neurons, float32: CPU milliseconds on one thread, and
+how many times as long as the sum of exponentials. What would take more than {LONGEST:g} s is not run, but for the
+quickest plain loop at {AT_LEAST:,} steps. Gradients are for input, alpha and tau, of plain loops for the input."""
 
 
 def _worth(name: str, last: Mapping[str, tuple[int, float]], steps: int) -> bool:
@@ -176,7 +176,7 @@ LONGEST_LOOP = 1024  # quadratic in time, one of them in memory too
 
 
 def _peak(name: str, steps: int) -> str:
-    code = f"from neuroode.bench import fractional_torch as f; f.measure({name!r}, {steps})"
+    code = f"from neuroode.bench import fractional_cost_torch as f; f.measure({name!r}, {steps})"
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"{float(done.stdout.split()[-1]):.1f}" if done.returncode == 0 else "does not run"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ def sections(quick: bool, plot: Path | None) -> Iterator[str]:
     """Error against modes, times, memory; with a picture of the first two if wanted."""
     tolerances = TOLERANCES[1:2] if quick else TOLERANCES
     errors = {(a, t): error_of_modes(a, t) for t in tolerances for a in MODE_ALPHAS}
+    yield agreement()
     yield modes(errors)
     lengths = cost.QUICK_LENGTHS if quick else cost.LENGTHS
     yield cost.times("Forward", cost.measured(cost.FORWARD, lengths))
@@ -56,6 +57,47 @@ def _of_layer(method: str, alpha: float, h: float, steps: int) -> float:
     layer = linear(0.0).torch(1, dt=h, method=method, dtype=F64).set(alpha=alpha)
     b = torch.tensor(1.0, dtype=F64, requires_grad=True)
     return torch.autograd.grad(layer(b.expand(steps, 1, 1))[0][-1].sum(), b)[0].item()
+
+
+def agreement() -> str:
+    """Gradients of random inputs and of alpha: layers beside autograd of loops and beside one another."""
+    lines = ["| gradient of | beside | inputs, off | alpha, off |", "|---|---|---|---|"]
+    loop, kernel = _of_loop(plain_gl), _of_random("soe", schedule="sequential")
+    pairs = {
+        ("method gl", "autograd of a plain loop"): (_of_random("gl"), loop),
+        ("method soe, kernel", "autograd of its steps"): (kernel, _of_random("soe", schedule="eager")),
+        ("method soe, kernel", "method mittag_leffler"): (kernel, _of_random("mittag_leffler")),
+    }
+    for (name, beside), (found, wanted) in pairs.items():
+        off = (float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, wanted, strict=True))
+        lines.append(f"| {name} | {beside} | " + " | ".join(f"{x:.0e}" for x in off) + " |")
+    about = f"D^a v = -{LEAK} v + input, a = 0.5, {RANDOM} random inputs, a random weight for each v; relative."
+    return f"## Gradients against autograd\n\n{about}\n\n" + "\n".join(lines)
+
+
+LEAK, RANDOM = 0.5, 100
+
+
+def _drawn() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(RANDOM, 1, 1, dtype=F64, generator=generator).requires_grad_()
+    return x, torch.randn(RANDOM, 1, 1, dtype=F64, generator=generator)
+
+
+def _of_random(method: str, **options: str) -> tuple[np.ndarray, np.ndarray]:
+    layer = linear(LEAK).torch(1, dt=0.1, method=method, dtype=F64, **options)
+    x, g = _drawn()
+    stored = next(layer.parameters())
+    by_x, by_raw = torch.autograd.grad((layer(x)[0] * g).sum(), [x, stored])
+    slope = torch.autograd.grad(layer.values["alpha"].sum(), stored)[0]
+    return by_x.numpy(), (by_raw / slope).numpy()
+
+
+def _of_loop(loop: Callable[..., torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    x, g = _drawn()
+    alpha = torch.tensor([0.5], dtype=F64, requires_grad=True)
+    by_x, by_alpha = torch.autograd.grad((loop(x[:, 0], alpha, LEAK, 0.1)[:, None] * g).sum(), [x, alpha])
+    return by_x.numpy(), by_alpha.numpy()
 
 
 def plain_rectangle(x: torch.Tensor, alpha: torch.Tensor, lam: float, h: float) -> torch.Tensor:
