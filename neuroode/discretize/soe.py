@@ -26,6 +26,7 @@ from neuroode.discretize.soe_grid import Grid, grid
 from neuroode.discretize.soe_kernels import Mode, Stage
 from neuroode.discretize.soe_leak import split_leak
 from neuroode.discretize.soe_memory import Memory, memory, rewritten, symbol
+from neuroode.discretize.soe_terms import in_single_terms
 from neuroode.discretize.types import Discretization, Update
 from neuroode.expr.functions import phi
 from neuroode.system.show import show
@@ -68,8 +69,8 @@ def derive(report: Report, text: str, others: Callable[[Report], Discretization]
     Raises:
         Unsupported: complex fractional states, located events, orders that change from step to step.
     """
-    system = report.system
-    _check(system)
+    _check(report.system)
+    system = in_single_terms(report.system)
     chosen = options(text, system.spec.horizon)
     joint = _joint(system)
     alone = {s: e for s, e in system.flows.items() if s not in joint}

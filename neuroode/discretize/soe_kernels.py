@@ -22,7 +22,6 @@ from math import exp
 
 import sympy as sp
 
-from neuroode._errors import Unsupported
 from neuroode.discretize.soe_grid import Grid
 from neuroode.expr.functions import phi, sigmoid
 from neuroode.system.types import Fractional
@@ -131,14 +130,8 @@ def _stage(stages: list[Stage], name: str, value: sp.Expr) -> sp.Symbol:
 
 
 def of(name: str, left: Fractional, lam: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
-    """The kernel of a state: its leak, or the bare integral.
-
-    Raises:
-        Unsupported: several orders.
-    """
-    if len(left.terms) > 1:
-        raise Unsupported(f"method soe: {name} has several orders, which are not lowered yet", hint="method: gl")
-    given = left.terms[0][1]
+    """The kernel of a state with one order: its leak, or the bare integral."""
+    ((_, given),) = left.terms
     order = sp.Symbol(f"order({name})", real=True) if given.is_number else given  # sympy must not evaluate phi
     found = relaxation(name, order, lam, dt, points) if lam != 0 else integral(name, order, dt, points)
     return replace(found, stages=((order, given), *found.stages)) if given.is_number else found

@@ -29,7 +29,7 @@ from neuroode.system.build import MARGIN, build_system
 from neuroode.system.types import Event, Impulse, OdeSystem, Test
 
 LAGGED = re.compile(r"(.+)\[t-(\d+)\]")
-MEMORY = ("memory(", "impulse(", "current(")  # states that only stand for the past of another one
+MEMORY = ("memory(", "impulse(", "current(", "derivative ")  # states that only stand for the past of another one
 BEFORE_END = "before end("  # a flow state after its flow, before the impulses at the end of the step
 LEVEL_NAMES = ("layer", "channel", "neuron")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import gamma
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -58,6 +59,34 @@ def test_an_ordinary_state_beside_a_fractional_one() -> None:
         assert far < 2e-3
         assert near < far / 2.5
     assert runs[0]["c"][-1].item() == pytest.approx(np.exp(-2), rel=1e-12)
+
+
+def two_terms(t: float, v0: float) -> float:
+    """0.5 D^0.4 v + 2 D^0.9 v = -v + 1 by the inverse of its Laplace transform."""
+
+    def P(s: mp.mpc) -> mp.mpc:
+        return 0.5 * s**0.4 + 2 * s**0.9
+
+    return float(mp.invertlaplace(lambda s: (P(s) * v0 + 1) / (s * (P(s) + 1)), t, method="talbot"))
+
+
+@pytest.mark.parametrize("memory", ["jump", pytest.param("restart", marks=pytest.mark.slow)])
+def test_several_orders_against_the_inverse_transform(memory: str) -> None:
+    made = no.Neuron(
+        "f", inputs={"k": "current"}, states={"v": 0.3}, equations="2*D^0.9 v + 0.5*D^0.4 v = -v + 1", spike="k > 0.5",
+        reset={"do": "v = 0.3", "memory": memory}, method="soe(tolerance=1e-5, steps=256)",
+    )  # fmt: skip
+
+    def end(dt: float, T: float = 2.0, spike: float = 0.0) -> float:
+        k = np.zeros((round(T / dt), 1, 1))
+        k[round(spike / dt) - 1] = spike > 0
+        return made.simulate({"k": k}, dt)["v"][-1].item()
+
+    errors = [abs(end(dt) - two_terms(2.0, 0.3)) for dt in (0.1, 0.05, 0.025)]
+    assert errors[-1] < 2e-4
+    assert errors[1] < errors[0] / 2
+    if memory == "restart":
+        assert end(0.025, 3.0, 1.0) == pytest.approx(two_terms(2.0, 0.3), abs=2e-4)
 
 
 FIRES = {"equations": "D^0.5 v = -v + I", "spike": "v > 1", "reset": "v -= 1"}
