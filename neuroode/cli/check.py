@@ -87,9 +87,12 @@ def _schema() -> int:
 
 
 def _support() -> int:
-    from neuroode.system.support import CONSTRUCTS, METHODS
+    from neuroode.system.support import CONSTRUCTS
 
     print("not compiled yet; a declaration that uses one is read, checked and shown, then refused:")
     print("\n".join(f"  {name}" for name, _ in CONSTRUCTS))
-    print("  methods: " + ", ".join(METHODS))
+    print(
+        "methods of the whole past (mittag_leffler, flmm2, abm, l1, gl) run in layers and simulate, not in one step's"
+    )
+    print("  program, so emit, kernels, scans, recurrent=True and times= refuse them; flmm2 refuses memory: restart")
     return 0

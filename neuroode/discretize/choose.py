@@ -30,7 +30,6 @@ from neuroode.discretize import (
 from neuroode.discretize.held import beside_held
 from neuroode.discretize.types import Discretization, Update
 from neuroode.spec.rules_values import FRACTIONAL
-from neuroode.system.support import METHODS
 
 METHOD_NAMES = (
     "auto",
@@ -74,9 +73,14 @@ def _with_memory(report: Report, declared: str | Mapping[str, str] | tuple[tuple
 
 def _no_memory(report: Report, declared: object) -> Unsupported:
     states, name = ", ".join(report.system.fractional), report.system.spec.name
+    if isinstance(declared, str) and declared.partition("(")[0].strip() in FRACTIONAL:
+        return Unsupported(
+            f"neuron '{name}': method {declared!r} reads the whole past, so that no program of one step exists",
+            hint="neuron.torch(...), .jax(...) and .simulate(...) run it; program, emit and kernels take method: soe",
+        )
     return Unsupported(
-        f"neuron '{name}': {states} has a fractional derivative; method {declared!r} has no memory or is not there yet",
-        hint="choose among " + ", ".join(m for m in METHODS if m in FRACTIONAL),
+        f"neuron '{name}': {states} has a fractional derivative; method {declared!r} has no memory",
+        hint="choose among " + ", ".join(FRACTIONAL),
     )
 
 
@@ -190,8 +194,10 @@ def _updates(report: Report, method: str, blocks: tuple[Block, ...]) -> list[Upd
 
 
 def _unknown(name: str) -> Unsupported:
-    if name in METHODS:
-        return Unsupported(f"method '{name}' is not there yet", hint="choose among " + ", ".join(METHOD_NAMES))
+    if name in FRACTIONAL:
+        return Unsupported(
+            f"method '{name}' is for D^alpha lines, and there is none", hint="choose among " + ", ".join(METHOD_NAMES)
+        )
     return Unsupported(f"unknown method '{name}'", hint="choose among " + ", ".join(METHOD_NAMES))
 
 

@@ -39,11 +39,6 @@ CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("trained delays", trained),
 )
 
-#: method -> why it is refused at present
-METHODS: tuple[str, ...] = (
-    "mittag_leffler", "flmm2", "abm", "l1", "gl",
-)  # fmt: skip
-
 
 def refuse_unsupported(spec: NeuronSpec) -> None:
     """Raise for the first construct that is not lowered yet.
