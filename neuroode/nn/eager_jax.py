@@ -56,7 +56,8 @@ class Drive:
 class JaxRun:
     """Outputs (T, B, *size*) each, carry (B, *size*) each, the last recurrent output, traces if they were asked for.
 
-    `iterations`: of schedule newton, by states.
+    `iterations`: of schedule newton, by states. `beside`: what a layer that keeps the whole past hands on with the
+    carry.
     """
 
     outputs: list[Array]
@@ -64,6 +65,7 @@ class JaxRun:
     last: Array | None
     trace: list[Array]
     iterations: Mapping[str, Array] = field(default_factory=dict)
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
 
 def run(

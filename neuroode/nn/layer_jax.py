@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import eager_jax, forward_jax, native_jax, sample_jax, spikes_jax, tables_jax
+from neuroode.nn import eager_jax, forward_jax, history_jax, native_jax, sample_jax, spikes_jax, tables_jax
 from neuroode.nn.axes import Border
 from neuroode.nn.carry import LAST, NOISE_KEY, check_carry
 from neuroode.nn.carry_jax import JaxCarry
@@ -132,7 +132,7 @@ class NeuronLayer(eqx.Module):
         operators: Mapping[str, Any] | None = None, mesh: Any = None, time: str = "time", solver: str | None = None,
         **later: Any,
     ) -> None:  # fmt: skip
-        moved = None
+        moved = history_jax.chosen(neuron, method, {"recurrent": recurrent, "schedule": schedule})
         if solver is not None:
             moved, later = _solver(solver, later, dt, recurrent=recurrent, method=method, schedule=schedule)
         refuse_later(later)
@@ -242,9 +242,8 @@ class NeuronLayer(eqx.Module):
         if self.frame.check_finite:
             outputs = self._require_finite(given, carry, outputs, found.carry)
         rows = self.frame.border.join([o.astype(given.dtype) for o in outputs], self.frame.border.outputs)
-        return next(iter(rows.values())) if len(rows) == 1 else rows, self._carry(
-            found.carry, found.last, given.noise_key
-        )
+        after = self._carry(found.carry, found.last, given.noise_key, found.beside)
+        return next(iter(rows.values())) if len(rows) == 1 else rows, after
 
     def trace(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> dict[str, Array]:
         """Every state after each step, `NAME.before` where an event assigns it, events, definitions, outputs.
@@ -256,7 +255,9 @@ class NeuronLayer(eqx.Module):
     def _traced(self, given: Sequence, carry: JaxCarry | None) -> tuple[dict[str, Array], JaxCarry]:
         found = self._run(given, carry, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
-        return self.frame.border.join_by_name(named), self._carry(found.carry, found.last, given.noise_key)
+        return self.frame.border.join_by_name(named), self._carry(
+            found.carry, found.last, given.noise_key, found.beside
+        )
 
     def iterations(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> dict[str, Array]:
         """How many iterations such a call takes with schedule="newton", by states; empty with another schedule."""
@@ -289,20 +290,23 @@ class NeuronLayer(eqx.Module):
         frame, start, last = self.frame, None, None
         shape = (given.batch, *self.size)
         if carry is not None:
-            check_carry(carry, frame.digest, (shape, frame.dtype), _described, frame.border.axes_of_carry())
+            states = history_jax.without_past(carry)
+            check_carry(states, frame.digest, (shape, frame.dtype), _described, frame.border.axes_of_carry())
             start = frame.border.split(carry, frame.border.carry)
             last = carry[LAST] if self.recurrent else None
         elif self.recurrent:
             last = jnp.zeros(shape, frame.dtype)
         tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
+        if isinstance(frame.solver, history_jax.Choice):
+            return history_jax.run(self, given, carry, start, trace)
         inner = self.parameters_of_neuron, self.weights, self.operators_of_neuron
         forward = forward_jax.forward_with_functions if self.program.operators else forward_jax.forward
         return eager_jax.JaxRun(
             *forward(frame, trace, *inner, given.inputs, start, last, given.lengths, given.durations)
         )
 
-    def _carry(self, arrays: list[Array], last: Array | None, key: Array | None) -> JaxCarry:
-        beside = {n: x for n, x in ((LAST, last), (NOISE_KEY, key)) if x is not None}
+    def _carry(self, arrays: list[Array], last: Any, key: Any, past: Mapping[str, Array] | None = None) -> JaxCarry:
+        beside = {n: x for n, x in ((LAST, last), (NOISE_KEY, key)) if x is not None} | dict(past or {})
         return JaxCarry(self.frame.border.join(arrays, self.frame.border.carry) | beside, self.frame.digest)
 
     def _require_finite(self, given: Sequence, carry: Any, outputs: list[Array], after: list[Array]) -> list[Array]:
@@ -310,9 +314,7 @@ class NeuronLayer(eqx.Module):
         bad = jnp.any(jnp.stack([~jnp.isfinite(a).all() for a in (*outputs, *after)]))
         name = self.neuron.spec.name
         if isinstance(bad, jax.core.Tracer):
-            where = (
-                f"a value of '{name}' is not finite; a call outside of jit, grad and vmap finds step, lane and state"
-            )
+            where = f"a value of '{name}' is not finite; a call outside of jit, grad, vmap finds step, lane and state"
             return list(eqx.error_if(outputs, bad, where))
         if not bad:
             return outputs
