@@ -97,6 +97,7 @@ def _flows(table: SymbolTable) -> tuple[dict[str, sp.Expr], Diffusion, tuple[Imp
         chain = [e.name + "'" * k for k in range(e.order)]
         for state, above in pairwise(chain):
             flows[state] = table.symbol(above) * table.scale(above) * seconds / table.scale(state)
+        _refuse_kicked_noise(table, e.name, waves)
         rhs, kicks = _split_impulses(table, chain[-1], slope)
         flows[chain[-1]] = rhs * seconds / table.scale(chain[-1])
         diffusion |= (
@@ -118,6 +119,15 @@ def _fractional_flows(table: SymbolTable, flows: dict[str, sp.Expr]) -> dict[str
         scaled = tuple((c / scale * seconds ** (first - a), a) for c, a in terms)
         found[e.name] = Fractional(scaled)
     return found
+
+
+def _refuse_kicked_noise(table: SymbolTable, state: str, waves: dict[str, sp.Expr]) -> None:
+    """An impulse is a Dirac in the equation of a state, and a Dirac times an increment means nothing."""
+    for decl in table.spec.inputs:
+        if any(g.has(symbol) for g in waves.values() for _, symbol in table.diracs(decl)):
+            raise AnalysisError(
+                f"the impulse '{decl.name}' multiplies the noise of {state}", hint=f"declare {decl.name} a current"
+            )
 
 
 def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Expr, list[Impulse]]:

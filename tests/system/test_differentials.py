@@ -54,6 +54,20 @@ def test_an_impulse_is_a_jump_of_a_differential_too() -> None:
     assert system.flows["v"] == -system.symbols["v"]
 
 
+def test_an_impulse_is_no_amplitude_of_noise() -> None:
+    with pytest.raises(no.AnalysisError, match="the impulse 'x' multiplies the noise of v"):
+        made("dv = -v*dt + x*dW", inputs={"x": "impulse"}).system()
+
+
+def test_a_state_that_starts_at_random_is_refused_by_name() -> None:
+    with pytest.raises(no.Unsupported, match=r"inits of states that draw numbers .* not lowered yet .used by 'q'"):
+        made("dq = -q*dt + dW", states={"q": "normal(0, 1)"}).system()
+    started = made(
+        "dq = -q*dt + dW", states={"q": "q_0"}, parameters={"q_0": no.Parameter(init="normal(0, 1)", per="neuron")}
+    )
+    assert started.simulate(steps=1, batch=1, size=50, noise={"dW": np.zeros((1, 1, 50))})["q"].std() > 0.5
+
+
 def test_what_is_not_linear_is_refused_with_its_place() -> None:
     with pytest.raises(no.NeuroodeError, match="differential of x is not linear in dt and dW") as found:
         made("k = 1/dt\ndx = -k*x*dt + dW").system()
