@@ -59,6 +59,7 @@ class Draft:
     size_of: dict[str, str] = field(default_factory=dict)  # name -> unit of a state or input, if it has one
     waiting: list[str] = field(default_factory=list)  # inputs that nobody reads yet
     axes: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = self.rng.sample(NAMES, len(NAMES))
@@ -157,7 +158,7 @@ class Draft:
         self.forget_unread()
         lines = [f"neuron: {name}"]
         lines += [f"{k}: {v}" for k, v in self.keys.items()]
-        for section in ("axes", "inputs", "states", "parameters"):
+        for section in ("axes", "inputs", "noise", "states", "parameters"):
             rows = list(getattr(self, section).items())
             rng.shuffle(rows)
             if rows:

@@ -95,6 +95,7 @@ class Expressions:
         self.maps = {e.name: e for e in spec.equations if e.kind == "map"}
         self.definitions = {e.name: e for e in spec.equations if e.kind == "definition"}
         self.inputs = {i.name: i for i in spec.inputs}
+        self.noise = {n.name: n for n in spec.noise}
         self.parameters = {p.name: p for p in spec.parameters}
         self.events = {e.name: e for e in spec.events}
         self.declared = {s.name: s for s in spec.states}
@@ -114,7 +115,7 @@ class Expressions:
 
     def axes_of(self, name: str) -> tuple[str, ...]:
         bare = name.rstrip("'")
-        for table in (self.flows, self.maps, self.definitions, self.inputs, self.events):
+        for table in (self.flows, self.maps, self.definitions, self.inputs, self.noise, self.events):
             if bare in table:
                 return table[bare].axes
         return ()
@@ -269,7 +270,7 @@ class Expressions:
             return at[name] if isinstance(at[name], Tensor) else number(float(at[name]))
         if name in self.parameters:
             return self.parameter(node, at)
-        own = any(name in t for t in (self.flows, self.maps, self.definitions, self.inputs, self.events))
+        own = any(name in t for t in (self.flows, self.maps, self.definitions, self.inputs, self.noise, self.events))
         fixed = {"pi": torch.pi, "i": 1j, "dt": self.seconds, "step": float(self.step)}
         fixed["t"] = (self.step + (1 if running is None else self.part)) * self.seconds
         if name in fixed and not own:
@@ -300,6 +301,8 @@ class Expressions:
             if running is not None and self.inputs[name].hold == "linear" and node.time is None:
                 return (1 - self.part) * self.before(key, 1) + self.part * self.input(key)
             return torch.zeros(self.lanes, dtype=F64) if silent else self.input(key)
+        if name in self.noise:
+            return self.input(key)
         if name in self.events:
             return self.event(key)
         if running is not None and name in self.flows and node.time is None:

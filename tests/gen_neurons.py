@@ -42,6 +42,7 @@ class Neurons(Arrays):
         flows = [(f, [d.name() for _ in range(count)]) for f, count in families]
         self.remember(flows, early + late)
         self.extras()
+        self.streams()
         for q in early:
             self.map(q, self.currents() + self.past + self.early)
             self.early.append(q)
@@ -77,6 +78,17 @@ class Neurons(Arrays):
                 keys.append(f"unit: {unit}")
             d.inputs[name] = kind if len(keys) == 1 and d.maybe(0.5) else "{" + ", ".join(keys) + "}"
             d.waiting.append(name)
+
+    def streams(self) -> None:
+        """Noise: one that anything may read, and one for a guard of its own."""
+        d, r = self.d, self.apart
+        self.chosen = ""
+        if d.units or r.random() > 0.3:
+            return
+        d.noise["Z_0"] = r.choice(["normal", "uniform", "{kind: normal}"])
+        self.past.append("0.5*Z_0")
+        if self.event_names and r.random() < 0.6:
+            d.noise["U_0"], self.chosen = "uniform", r.choice(self.event_names)
 
     def currents(self) -> list[str]:
         """Reads of inputs that may stand anywhere in a flow."""
@@ -296,7 +308,11 @@ class Neurons(Arrays):
             do = self.reset()
             if not do:
                 keys.pop("reset_gradient", None)
-            d.events.append(Event(name, self.guard(sources), do, d.maybe(0.2), keys))
+            guard = self.guard(sources)
+            if name == self.chosen:
+                guard = f"0.5 + 0.4*{d.terms.bounded(sources, 1)} {self.apart.choice(['>', '>='])} U_0"
+                keys |= self.apart.choice([{"gradient": "expected"}, {}])
+            d.events.append(Event(name, guard, do, d.maybe(0.2), keys))
 
     def reset(self) -> list[str]:
         r = self.rng
@@ -334,6 +350,8 @@ class Neurons(Arrays):
         rows = {e: e for e in self.event_names}
         rows |= {f"term_{n}": n for n in self.unread_terms}
         rows |= {f"readout_{n}": n for n in self.readouts}
+        if d.noise and not any("Z_0" in text for text in (*d.equations, *(e.when + str(e.reset) for e in d.events))):
+            rows["drawn"] = "Z_0"
         for z in self.elements:
             rows["array"] = f"{z}[k]"
         if self.real and d.maybe(0.1) and not d.units:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from gen_expressions import F64, Expressions, Key, Tensor, number
 
-from neuroode.expr.nodes import Call, Expr, Logic, Ref, children
+from neuroode.expr.nodes import Call, Expr, Logic, Ref, children, walk
 from neuroode.spec.types import EventDecl
 
 # surrogates: height*shape(m/width), language.md section 7
@@ -187,7 +187,19 @@ class Reference(Expressions):
         hit = (m >= 0) if c.op[1:] else (m > 0)
         self.near(m)
         straight = m * self.slope(e, m.detach()).detach()
+        if e.gradient == "expected":
+            straight = self.probability(c, at)
         return hit.to(F64) + (straight - straight.detach())  # exactly 0 or 1
+
+    def probability(self, c: Any, at: dict[str, int]) -> Tensor:
+        """Of left > right, whose difference falls from m_0 to m_1 while the one uniform stream that it reads rises."""
+        (stream,) = (k for k in self.keys(self.noise) if k[0] in {r.name for r in walk(c) if isinstance(r, Ref)})
+        ends = []
+        for u in (0.0, 1.0):
+            self.instead = {**self.instead, stream: number(u)}
+            ends.append(self.wide(self.ev(c.left, None, at) - self.ev(c.right, None, at)))
+        self.instead = {k: v for k, v in self.instead.items() if k != stream}
+        return (ends[0] / (ends[0] - ends[1])).clamp(0, 1)
 
     def near(self, m: Tensor) -> None:
         self.nearest = min(self.nearest, float(m.detach().abs().min()))

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from gen_reference import Reference
-from oracles import Found, assert_same, by_layer, cotangents, elements, interpreter_slots, stored_gradients, whole
+from oracles import (
+    Found,
+    assert_same,
+    by_layer,
+    called,
+    cotangents,
+    elements,
+    interpreter_slots,
+    stored_gradients,
+    whole,
+)
 
 from neuroode._errors import ELEMENT
 from neuroode.cli.main import main
@@ -67,6 +77,9 @@ class Case:
         spec, rows = self.neuron.spec, {}
         sizes = {a.name: a.size for a in spec.axes}
         scale = rng.choice([0.7, 1.5, 3.0]) * (10 if spec.dt and spec.dt.unit else 1)
+        for stream in spec.noise:
+            shape = (STEPS, BATCH, *self.size)
+            rows[stream.name] = rng.random(shape) if stream.kind == "uniform" else rng.normal(0, 1, shape)
         for i in spec.inputs:
             shape = (STEPS, BATCH, *self.size, *(sizes[a] for a in i.axes))
             x = scale * rng.normal(0.3, 1, shape)
@@ -83,7 +96,7 @@ class Case:
     @cached_property
     def interpreted(self) -> interpret.Run:
         program = self.neuron.program(self.dt)
-        declared = program.given
+        declared = fed(program)
         rows = tables(self.neuron.spec, initial(self), self.size, STEPS)
         return interpret.run(program, self.slots, elements(self.inputs, declared) | rows)
 
@@ -144,7 +157,9 @@ def simulate(case: Case) -> None:
     found = whole(case.interpreted.outputs)
     for name, value in outputs.items():
         near(f"output {name}", found[name], value.detach().numpy(), SEMANTIC)
-    found = case.neuron.simulate(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
+    streams = {n.name for n in case.neuron.spec.noise}
+    given, noise = ({n: x for n, x in inputs.items() if (n in streams) == which} for which in (False, True))
+    found = case.neuron.simulate(given, noise=noise)
     for name, value in wanted.items():
         got = found.get(name)
         assert got is not None, f"no {name} in the trace"
@@ -189,7 +204,7 @@ def interpreted(case: Case, layer: Any) -> Found:
     program, values = layer.program, interpreter_slots(layer)
     spec = case.neuron.spec
     numbers = {p.name: layer.values[p.name].detach().numpy() for p in spec.parameters}
-    declared = program.given
+    declared = fed(program)
     rows = elements(case.inputs, declared) | tables(spec, numbers, case.size, STEPS)
     run = interpret.run(program, values, rows)
     seeds = [{n: g.numpy() for n, g in group.items()} for group in cotangents(layer, STEPS, BATCH)]
@@ -262,9 +277,10 @@ def chunks(case: Case) -> None:
         return
     for options in ({}, {"schedule": "eager"}):
         layer = case.layer(**options)
-        whole, end = layer(one(case.tensors))
-        first, carry = layer(one({n: x[:5] for n, x in case.tensors.items()}))
-        second, last = layer(one({n: x[5:] for n, x in case.tensors.items()}), carry)
+        seed = 0 if layer.program.noise else None
+        whole, end = called(layer, case.tensors, seed=seed)
+        first, carry = called(layer, {n: x[:5] for n, x in case.tensors.items()}, seed=seed)
+        second, last = called(layer, {n: x[5:] for n, x in case.tensors.items()}, carry)
         for name, value in named(layer, whole).items():
             joined = torch.cat([named(layer, first)[name], named(layer, second)[name]])
             near(f"{name} in chunks", joined.detach(), value.detach(), EQUAL)
@@ -277,7 +293,7 @@ def single(case: Case) -> None:
     x = {n: v.float() for n, v in case.tensors.items()}
     for schedule in ("auto", "eager"):
         layer = case.layer(schedule=schedule, dtype=torch.float32)
-        for name, out in named(layer, layer(one(x))[0]).items():
+        for name, out in named(layer, called(layer, x)[0]).items():
             assert out.dtype == torch.float32, name
             assert bool(out.isfinite().all()), name
 
@@ -306,7 +322,7 @@ def train(case: Case) -> None:
         layer = case.layer(schedule=schedule)
         optimizer = torch.optim.SGD(layer.parameters(), lr=1e-3) if list(layer.parameters()) else None
         for _ in range(2):
-            out = named(layer, layer(one(case.tensors))[0])
+            out = named(layer, called(layer, case.tensors)[0])
             loss = sum(((o - 0.3) ** 2).mean() for o in out.values())
             if optimizer is None or not loss.requires_grad:
                 continue
@@ -351,8 +367,9 @@ def command(*words: str) -> tuple[int, str]:
     return status, out.getvalue()
 
 
-def one(x: Mapping[str, torch.Tensor]) -> Any:
-    return next(iter(x.values())) if len(x) == 1 else dict(x)
+def fed(program: Any) -> tuple[str, ...]:
+    """Inputs and noise, elements in the program's order."""
+    return (*program.given, *(n.name for n in program.noise))
 
 
 def named(layer: Any, out: Any) -> dict[str, torch.Tensor]:

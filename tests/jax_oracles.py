@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from oracles import Found, cotangents, neuron, scatter, whole
+from oracles import NOISE_KEY, Found, called, cotangents, neuron, scatter, whole
 
 jax.config.update("jax_enable_x64", True)
 KEY = jax.random.key(0)
@@ -58,7 +58,8 @@ def by_jax(layer: Any, x: Mapping[str, torch.Tensor], carry: Any = None, **call:
     g_out, g_end = ({n: as_jax(g) for n, g in whole(group).items()} for group in cotangents(layer, steps, batch))
 
     def loss(layer: Any, inputs: Any, carry: Any) -> Any:
-        out, after = layer(given(inputs), carry, **call)
+        out, after = called(layer, inputs, carry, **call)
+        after = {n: v for n, v in after.items() if n != NOISE_KEY}
         outputs = out if isinstance(out, dict) else {next(iter(g_out)): out}
         total = sum((outputs[n] * g).sum() for n, g in g_out.items())
         return total + sum((after[n] * g).sum() for n, g in g_end.items()), (outputs, after)

@@ -11,6 +11,7 @@ import torch
 
 import neuroode as no
 from neuroode.models import names
+from neuroode.nn.carry import NOISE_KEY
 from neuroode.program import interpret
 from neuroode.program.pack import groups, packed_by_name, unpacked
 from neuroode.program.values import slots as slots_of
@@ -210,7 +211,8 @@ def by_layer(
         start = type(carry)({k: v.detach().clone().requires_grad_() for k, v in carry.items()}, carry.digest)
     inputs = {n: v if v.requires_grad else v.detach().requires_grad_() for n, v in x.items()}
     steps, batch = next(iter(x.values())).shape[:2]
-    out, after = layer(inputs if len(inputs) > 1 else next(iter(inputs.values())), start, **call)
+    out, after = called(layer, inputs, start, **call)
+    after = {n: v for n, v in after.items() if n != NOISE_KEY}
     g_out, g_end = map(whole, cotangents(layer, steps, batch))
     outputs = out if isinstance(out, dict) else {next(iter(g_out)): out}
     total = sum((outputs[n] * g.to(layer._like)).sum() for n, g in g_out.items())
@@ -225,6 +227,14 @@ def by_layer(
         _arrays(outputs), _arrays(after), dict(zip(inputs, arrays[:n], strict=True)),
         dict(zip(start or (), arrays[n:m], strict=True)), dict(zip(stored, arrays[m:], strict=True)),
     )  # fmt: skip
+
+
+def called(layer: Any, x: Mapping[str, Any], carry: Any = None, **call: Any) -> tuple[Any, Any]:
+    """The layer on inputs by name, those that are noise replayed."""
+    streams = {g.name for g in groups(n.name for n in layer.program.noise)} & set(x)
+    given = {n: v for n, v in x.items() if n not in streams}
+    replayed = {"noise": {n: x[n] for n in streams}} if streams else {}
+    return layer(given if len(given) > 1 else next(iter(given.values())), carry, **replayed, **call)
 
 
 def by_interpreter(layer: Any, x: Mapping[str, torch.Tensor], carry: Mapping[str, torch.Tensor] | None = None) -> Found:
