@@ -138,8 +138,9 @@ DRIVE = {
 
 
 def runs_on_inputs(spec: Any) -> bool:
-    """Whether inputs are all that a step reads: no tables over time, no noise."""
-    return spec.horizon is None and not spec.noise and all(e.kind != "differential" for e in spec.equations)
+    """Whether inputs are all that a step reads, no tables over time, no noise; and no memory of 45 modes."""
+    apart = any(e.kind in ("differential", "fractional") for e in spec.equations)
+    return spec.horizon is None and not spec.noise and not apart
 
 
 #: of the zoo, what `by_interpreter` can run: tables over time and noise have tests in tests/models

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neuroode.expr.nodes import Expr
+from neuroode.expr.nodes import Expr, Ref, walk
 from neuroode.expr.show import show
+from neuroode.spec.names import is_increment
 from neuroode.spec.to_tree import equation_text, quantity_text
 from neuroode.spec.types import Assignment, EventDecl, NeuronSpec, ParameterDecl, Reset, Surrogate
 
@@ -28,10 +29,19 @@ def _event(e: EventDecl) -> dict[str, str]:
     row = {"name": e.name, "when": show(e.when), "surrogate": _surrogate(e.surrogate)}
     if e.reset:
         row |= {"reset": reset_text(e.reset), "reset_gradient": e.reset_gradient}
+    if e.gradient != "surrogate":
+        row["gradient"] = e.gradient
     if e.refractory:
         held = f", hold {', '.join(e.refractory.hold)}" if e.refractory.hold else ""
         row["refractory"] = show(e.refractory.duration) + held
     return row
+
+
+def noise(spec: NeuronSpec) -> dict[str, str]:
+    """Kind of each stream by name, Wiener increments too."""
+    lines = [e.rhs for e in spec.equations if e.kind == "differential"]
+    waves = (n.name for rhs in lines for n in walk(rhs) if isinstance(n, Ref) and is_increment(n.name))
+    return {n.name: n.kind for n in spec.noise} | dict.fromkeys(waves, "wiener")
 
 
 def reset_text(reset: Reset) -> str:
@@ -94,6 +104,7 @@ def as_json(spec: NeuronSpec) -> Mapping[str, Any]:
         "dt": step_text(spec) or None,
         "method": method_text(spec.method),
         "inputs": [{"name": i.name, "kind": i.kind, "unit": i.unit or ""} for i in spec.inputs],
+        "noise": noise(spec),
         "equations": equations(spec),
         "events": events(spec),
         "parameters": parameters(spec),

@@ -51,10 +51,11 @@ def _text(neuron: Neuron, args: argparse.Namespace) -> str:
 
 
 def _head(spec: NeuronSpec) -> str:
-    from neuroode.cli.declaration import method_text, step_text
+    from neuroode.cli.declaration import method_text, noise, step_text
 
     inputs = ", ".join(f"{i.name} ({i.kind})" for i in spec.inputs)
     facts = {"dt": step_text(spec), "method": method_text(spec.method), "input": inputs}
+    facts["noise"] = ", ".join(f"{name} ({kind})" for name, kind in noise(spec).items())
     facts |= {
         "output": ", ".join(name for name, _ in spec.outputs),
         "compat": ", ".join(name for name, _ in spec.compat),

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     step_arguments(parser)
     parser.add_argument("--steps", type=int, metavar="N", help="how many; default: by the model's time constants")
-    parser.add_argument("--neurons", type=int, metavar="N", help="default: 20 where inits are drawn, else 1")
+    parser.add_argument("--neurons", type=int, metavar="N", help="default: 20 where inits or noise are drawn, else 1")
     parser.add_argument("--input", metavar="SPEC", action="append", default=[],
                         help="'constant(2)', 'step(2, 10)', 'sine(5, 30)', 'poisson(0.1)', 'impulse(1, 10)', "
                         "'noise(0, 1)', 'ramp(0, 3)'; NAME= before it for one of several inputs")  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from noisy import drive, escape
 
 import neuroode as no
+from neuroode.cli.main import main
 from neuroode.nn.stack_torch import Stack
 from neuroode.program.types import Noise
 
@@ -103,3 +106,14 @@ def test_layers_of_a_stack_draw_apart_and_recurrent_ones_too() -> None:
     torch.manual_seed(0)
     assert torch.equal(stack(drive(20, 2, 4))[0], out)
     assert stack(drive(5, 2, 4), carries)[1][1]["noise key"][0, 1] == 25
+
+
+def test_show_names_streams_and_gradients(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "gif"]) == 0
+    said = capsys.readouterr().out
+    assert "  noise   U (uniform)\n" in said
+    assert "    gradient: expected\n" in said
+    assert "U[t], the same number at every read" in said
+    assert main(["simulate", "gif", "--steps", "50", "--seed", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["trace"]["s"][0]) == 20
