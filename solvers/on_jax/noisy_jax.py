@@ -10,7 +10,7 @@ dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024) for SEA, ShARK and SlowRK; 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -34,7 +34,7 @@ ADDITIVE = ("SEA", "ShARK", "SRA1")  # for additive noise
 COMMUTATIVE = ("ItoMilstein", "StratonovichMilstein", "SlowRK")  # and for one stream, and diagonal noise
 SHORTEST = 2.0 ** (4 - DEPTH)  # of a step: the path has leaves of 1/16 of it
 RTOL, ATOL = 1e-3, 1e-4
-DEFAULT = {"additive": "ShARK", "scalar": "SlowRK", "diagonal": "SlowRK", "general": "SPaRK"}
+DEFAULT = "SPaRK"  # it estimates its error from its own stages, for noise of any shape
 
 
 def calculus(method: str) -> str:
@@ -48,16 +48,16 @@ def chosen(method: str | None, shape: str, fixed: bool) -> str:
     Raises:
         Unsupported: one that would not converge. RunError: no such method.
     """
-    method = method or DEFAULT[shape]
+    method = method or DEFAULT
     if method not in METHODS:
         raise RunError(f"solver_options: method is {method!r}, which knows no noise",
                        hint="choose " + ", ".join(METHODS))  # fmt: skip
     if (method in ADDITIVE and shape != "additive") or (method in COMMUTATIVE and shape == "general"):
         kinds = "additive" if method in ADDITIVE else "additive, of one stream, or diagonal"
-        raise Unsupported(f"diffrax's {method} takes noise that is {kinds}", hint=f"take {DEFAULT[shape]} or Heun")
+        raise Unsupported(f"diffrax's {method} takes noise that is {kinds}", hint=f"take {DEFAULT} or Heun")
     if not fixed and (method == "Euler" or (method in ("EulerHeun", "ReversibleHeun") and shape == "general")):
         raise Unsupported(f"{method} in adaptive steps may converge to another solution",
-                          hint=f'write {{"step_size": 0.1}} beside it, or take {DEFAULT[shape]}')  # fmt: skip
+                          hint=f'write {{"step_size": 0.1}} beside it, or take {DEFAULT}')  # fmt: skip
     return method
 
 
@@ -72,16 +72,27 @@ def moved(solver: Solver, slope: Slope, spread: Slope, y: Array, path: Path, arg
         the runtime error of diffrax, where `max_steps` do not suffice or steps would be shorter than the path resolves.
     """
     controller, first = _steps(solver, y.dtype, jax.lax.stop_gradient(length))
-    method = METHODS[solver.method]()
-    if solver.step_size is None and not isinstance(method, diffrax.AbstractAdaptiveSolver):
-        method = diffrax.HalfSolver(method)
     direct = solver.adjoint == "none"
+    method = _method(solver.method, solver.step_size is None, direct)
     found = diffrax.diffeqsolve(
         diffrax.MultiTerm(diffrax.ODETerm(slope), diffrax.ControlTerm(spread, path)), method,
         jnp.zeros((), y.dtype), jnp.ones((), y.dtype), first, y, args, stepsize_controller=controller,
         adjoint=diffrax.DirectAdjoint() if direct else diffrax.RecursiveCheckpointAdjoint(), max_steps=solver.max_steps,
     )  # fmt: skip
     return found.ys[0]
+
+
+class _Halves(diffrax.HalfSolver):
+    """DirectAdjoint asks a wrapped Runge-Kutta method for what only the method itself has."""
+
+    scan_kind: ClassVar[str] = "bounded"
+
+
+def _method(name: str, adaptive: bool, direct: bool) -> Any:
+    kind = METHODS[name]
+    plain = kind(scan_kind="bounded") if direct and issubclass(kind, diffrax.AbstractSRK) else kind()
+    estimates = isinstance(plain, diffrax.AbstractAdaptiveSolver)
+    return _Halves(plain) if adaptive and not estimates else plain
 
 
 def _steps(solver: Solver, dtype: Any, length: Array) -> tuple[Any, Array]:

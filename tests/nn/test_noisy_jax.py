@@ -82,7 +82,7 @@ def test_strong_orders_on_geometric_brownian_motion(method: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [None, "SPaRK", "SEA", "SRA1"])
+@pytest.mark.parametrize("method", [None, "SEA", "ShARK"])
 def test_ou_moments_by_adaptive_steps(method: str | None) -> None:
     count, tau, s = 4000, 0.8, 0.7
     named = {} if method is None else {"method": method}
