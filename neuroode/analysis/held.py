@@ -123,8 +123,8 @@ def held_flow(
         Unsupported: the flow has no such form, or is larger than the budget.
     """
     if system.fractional:
-        names = ", ".join(system.fractional)
-        raise Unsupported(f"{names} has a fractional derivative: eigenvalues of a slope do not decide its stability")
+        which = ", ".join(system.fractional)
+        raise Unsupported(f"{which} has a fractional derivative: eigenvalues of a slope do not decide its stability")
     inputs, name = dict(inputs or {}), system.spec.name
     if not system.flows:
         raise Unsupported(f"'{name}' has no flow, so no fixed points of a flow")

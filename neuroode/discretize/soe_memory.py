@@ -42,7 +42,8 @@ def symbol(name: str) -> sp.Symbol:
 
 
 def memory(system: OdeSystem, name: str, kernel: Kernel) -> Memory:
-    names = tuple(f"memory({name})__{k}" for k in range(len(kernel.modes)))
+    base, _, element = name.partition("__")  # z__1 of an axis: memory(z)__1_0, memory(z)__1_1, ...
+    names = tuple(f"memory({base})__{element + '_' if element else ''}{k}" for k in range(len(kernel.modes)))
     kinds = {j.memory for e in system.events for j in e.jumps if j.state == name}
     impulse = symbol(f"impulse({name})[t-1]") if "impulse" in kinds else sp.S.Zero
     current = sp.Add(*[_lasting(system, e, j) for e in system.events for j in e.jumps
