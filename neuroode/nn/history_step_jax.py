@@ -25,7 +25,7 @@ class HistoryStep:
         self.states = history.hybrid.states
         self.slots = [self.pieces.slots.index(s) for s in self.states]
         self.channels = 2 if method.name == "abm" else 1
-        self.durations = {key: _duration(history, method, *key) / dt for key in history.currents}
+        self.durations = {key: _duration(history, method, dt, *key) / dt for key in history.currents}
         self.due = max([1 if history.impulses else 0, *(_steps(d) for d in self.durations.values())])
 
     def fresh(self, start: Array) -> list[Array]:
@@ -154,9 +154,11 @@ def _solved(slope: Any, past: Array, newest: Array, guess: Array, solve: bool) -
     return y - change(y, jax.lax.stop_gradient(matrix(y)), past, newest)
 
 
-def _duration(history: History, method: Method, event: str, slot: str) -> float | Any:
+def _duration(history: History, method: Method, dt: float, event: str, slot: str) -> float:
     """Of a current, where the declaration alone says it."""
     name = dict(history.orders.outputs)[f"t.{event}.{slot}"]
+    if name == "dt":
+        return dt
     for a in history.orders.body:
         if a.name == name and a.op == "const":
             return float(a.value)  # type: ignore[arg-type]

@@ -296,3 +296,20 @@ def test_second_derivatives_are_refused_or_right() -> None:
     eager = quiet().torch(3, STEP, method="gl", dtype=DOUBLE, schedule="eager")
     (g,) = torch.autograd.grad(eager(x)[0].square().sum(), x, create_graph=True)
     assert torch.autograd.grad(g.sum(), x)[0].abs().max() > 0
+
+
+def test_compat_is_the_released_neuron() -> None:
+    """LIFNeuron of spikeDE in its loop of Grünwald-Letnikov steps, written down independently (arXiv:2507.16937)."""
+    x = np.random.default_rng(0).normal(size=(40, 2, 3)) + 1.2
+    v, spikes, c = np.zeros((41, 2, 3)), [], np.cumprod([1, *(1 - 1.7 / np.arange(1, 42))])
+    for k in range(40):
+        leak = (-v[k] + x[k]) / 2
+        spikes.append(v[k] + leak >= 1)
+        v[k + 1] = leak - spikes[k] / 2 - np.tensordot(c[k + 1 : 0 : -1], v[: k + 1], axes=1)
+    released = no.load("f_lif", compat="spikede")
+    found = released.simulate(x)
+    assert np.array_equal(found["s"], np.stack(spikes))
+    assert np.abs(found["v"] - v[1:]).max() < 1e-12
+    out, _ = released.torch(3, dtype=DOUBLE)(torch.tensor(x))
+    assert np.array_equal(out.detach().numpy(), np.stack(spikes))
+    assert 0.2 < np.mean(spikes) < 0.8
