@@ -10,7 +10,6 @@ from neuroode._errors import SpecError
 from neuroode.models import names, path
 from neuroode.spec.read_yaml import read, read_text
 from neuroode.spec.write_yaml import to_yaml
-from neuroode.system.support import METHODS
 
 
 def test_names_are_found_family_by_family() -> None:
@@ -46,8 +45,3 @@ def test_written_and_read_again_it_is_the_same(name: str) -> None:
 @pytest.mark.parametrize(("name", "compat"), [(n, c) for n in names() for c, _ in read(path(n), find=path).compat])
 def test_a_deviation_is_a_model_of_its_own(name: str, compat: str) -> None:
     assert read(path(name), compat=compat, find=path) != read(path(name), find=path)
-
-
-@pytest.mark.parametrize("name", names())
-def test_a_default_method_is_one_that_is_there(name: str) -> None:
-    assert read(path(name), find=path).method not in METHODS
