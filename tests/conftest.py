@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import pytest
 
 from neuroode._errors import Unsupported
 from neuroode.solvers.native.compiler import find_compiler
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of their own would wait for each other, busily
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

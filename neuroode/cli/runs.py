@@ -16,6 +16,7 @@ from neuroode.cli import defaults, drive
 from neuroode.cli.declaration import noise
 from neuroode.cli.statements import draws
 from neuroode.cli.table import table
+from neuroode.program.finite import require_finite
 
 if TYPE_CHECKING:
     from neuroode.neuron import Neuron
@@ -70,6 +71,19 @@ def simulated(neuron: Neuron, args: argparse.Namespace) -> Run:
     shown = {name: str(s) for name, s in signals.items()}
     first = {name: x[:, 0] for name, x in inputs.items()}
     return Run(neuron, dt, unit, shown, first, {name: x[:, 0] for name, x in trace.items()})
+
+
+def blown_up(r: Run) -> str:
+    """Where a run left the numbers for good: the first step, the lane and the name; empty where it did not.
+
+    A reset to -inf is passed through in one step, so infinity counts where a neuron stays there.
+    """
+    lost = {n: x for n, x in r.trace.items() if np.isnan(x).any() or (~np.isfinite(x[-2:])).all(axis=0).any()}
+    try:
+        require_finite(r.neuron.spec.name, lost)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def text(r: Run) -> str:

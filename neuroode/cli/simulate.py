@@ -35,4 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if path and draw:
         write_atomically(path, draw(found, path.suffix[1:]))
         print(f"picture: {path}", file=sys.stderr)
-    return 0
+    problem = runs.blown_up(found)
+    if problem:
+        print(f"{problem}\nhint: a shorter --dt, another --method, or a smaller --input", file=sys.stderr)
+    return 1 if problem else 0

@@ -136,3 +136,25 @@ def test_pictures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     svg = tmp_path / "run.svg"
     printed(capsys, name, "--steps", "50", "--plot", str(svg))
     assert svg.read_text(encoding="utf-8").startswith("<?xml")
+
+
+CUBIC = """
+neuron: cubic
+dt: 1
+method: rk4
+equations: dv/dt = v^3 + I
+spike: v > 100
+reset: v -= 0
+"""
+
+
+def test_a_neuron_that_blows_up_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first step, the lane and the state; a reset to -inf is none of that."""
+    (tmp_path / "cubic.yaml").write_text(CUBIC, encoding="utf-8")
+    found = no.load(str(tmp_path / "cubic.yaml")).simulate(np.full((20, 1, 1), 2.0))["v"][:, 0, 0]
+    step = int(np.argmax(~np.isfinite(found)))
+    assert main(["simulate", str(tmp_path / "cubic.yaml"), "--input", "constant(2)", "--steps", "20"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"'v' of 'cubic' is not finite from step {step} on, lane (0,)\nhint: ")
+    assert main(["simulate", "qif", "--compat", "theta", "--input", "constant(9)", "--steps", "50"]) == 0
+    assert not capsys.readouterr().err

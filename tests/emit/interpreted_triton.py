@@ -16,8 +16,8 @@ from neuroode.program.types import Assign
 from neuroode.solvers.on_triton import triton_scan, triton_sequence
 
 EVERY = [*oracles.ZOO, *oracles.INVENTED]
-#: of so many operations a step that the interpreter takes seconds
-LARGE = {"adex", "cfc", "eif", "elm", "glif_5", "hodgkin_huxley", "ltc", "morris_lecar", "p_spikessm"}
+#: one of each kind: linear, oscillating, adapting, quadratic, of rational and exponential terms, with axes, delays
+QUICK = {"alif", "brf", "drf", "izhikevich", "lif", "qif", "rc_ladder", "sliding_psn", "spiral", "tc_lif", "two_inputs"}
 #: events with resets, refractory counters, a complex state, several events and outputs, no event; lags: the carry below
 SOME = ["lif", "lif_refractory", "spiral", "levels", "li"]
 
@@ -33,7 +33,7 @@ def both(name: str, steps: int, batch: int, size: int, dtype: torch.dtype = torc
     return oracles.by_layer(layer, x), oracles.by_interpreter(layer, x)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in EVERY])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in EVERY])
 def test_a_few_steps_of_every_neuron(name: str) -> None:
     found, wanted = both(name, 5, 1, 3)
     oracles.assert_same(found, wanted, grads=oracles.GRADIENT.get(name, 1e-11))

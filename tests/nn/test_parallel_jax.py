@@ -59,7 +59,7 @@ def test_a_convolution_equals_the_interpreter(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["izhikevich", *(pytest.param(n, marks=SLOW) for n in ("lif", "brf", "channels", "lif_refractory"))]
+    "name", ["lif", *(pytest.param(n, marks=SLOW) for n in ("izhikevich", "brf", "channels", "lif_refractory"))]
 )
 def test_newton_equals_the_interpreter(name: str) -> None:
     torch_layer, layer = layers(name, "newton")

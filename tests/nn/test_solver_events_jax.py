@@ -121,10 +121,8 @@ def test_diffrax_events_are_an_oracle_for_one_lane() -> None:
             np.testing.assert_allclose(times[name][:, 0, lane], first, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "adjoint",
-    ["backsolve", pytest.param("none", marks=pytest.mark.slow), pytest.param("checkpointed", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow  # the quick one: the first spike of a LIF, and torch's of several
+@pytest.mark.parametrize("adjoint", ["backsolve", "none", "checkpointed"])
 def test_gradients_behind_several_spikes(adjoint: str) -> None:
     """Of parameters, inputs and carry; two lanes with different events; finite differences of the whole."""
     layer = moved(BURST, adjoint=adjoint)
