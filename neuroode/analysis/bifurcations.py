@@ -20,6 +20,7 @@ from neuroode.analysis.curve import Reduced, solved
 from neuroode.analysis.fixed_points import MAX_SHOWN
 from neuroode.analysis.held import HeldFlow
 from neuroode.analysis.inequality import plain, tidy
+from neuroode.analysis.lyapunov import lyapunov
 
 SHOWN = 1500  # points of a branch that is drawn
 
@@ -29,6 +30,8 @@ class Bifurcation:
     """`kind`: saddle-node or Hopf; the held input there, the fixed point, angular frequency of a Hopf point.
 
     `formula`: of the input, where it was derived (`proved`); otherwise found along a curve (`sampled`).
+    `lyapunov`: the first Lyapunov coefficient of a Hopf point, by differences; below 0 supercritical, above 0
+    subcritical, None where it did not settle.
     """
 
     kind: str
@@ -37,18 +40,25 @@ class Bifurcation:
     frequency: float | None
     evidence: str
     formula: str = ""
+    lyapunov: float | None = None
 
     def to_json(self) -> dict[str, object]:
         return {
             "kind": self.kind, "input": self.input, "at": self.at, "frequency": self.frequency,
-            "evidence": self.evidence, "formula": self.formula or None,
+            "evidence": self.evidence, "formula": self.formula or None, "lyapunov": self.lyapunov,
         }  # fmt: skip
 
     def __str__(self) -> str:
         where = ", ".join(f"{n} = {x:.6g}" for n, x in self.at.items())
         turns = f", angular frequency {self.frequency:.5g}" if self.frequency is not None else ""
         said = f": {self.formula}" if self.formula else ""
-        return f"{self.kind} at {self.input:.8g}, {where}{turns} ({self.evidence}){said}"
+        return f"{self.kind}{self._type} at {self.input:.8g}, {where}{turns} ({self.evidence}){said}"
+
+    @property
+    def _type(self) -> str:
+        if self.lyapunov is None:
+            return ""
+        return " (subcritical)" if self.lyapunov > 0 else " (supercritical)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,8 @@ def _bifurcation(flow: HeldFlow, kind: str, b: Branch, known: dict[str, float]) 
     at = {n: float(v) for n, v in zip(flow.names, b.x[0], strict=True)}
     w = turning(b.eigenvalues[0]) if kind == "Hopf" else None
     said = f"{flow.input} = {text}" if text and len(text) <= MAX_SHOWN else ""
-    return Bifurcation(kind, I, at, w, "sampled" if text is None else "proved", said)
+    l1 = lyapunov(flow, b.x[0], float(b.I[0]), w) if w else None
+    return Bifurcation(kind, I, at, w, "sampled" if text is None else "proved", said, l1)
 
 
 def formulas(flow: HeldFlow, curve: Reduced) -> tuple[dict[str, float], dict[str, float]]:

@@ -74,6 +74,8 @@ class Reduced:
         free = [d for d in self.divisors if not d.is_number]
         if not free:
             return True
+        if any(d.has(self.flow.I) for d in free):  # it vanishes at some input
+            return False
         found = function((self.v,), free)(self.grid)
         return all(_one_sign(column[np.isfinite(column)]) for column in found.T)
 

@@ -123,6 +123,9 @@ class Window:
             raise Unsupported("maps only")
         if any(s.name == "dt" for e in system.flows.values() for s in e.free_symbols):
             raise Unsupported("its flow reads dt: another one for each step length")
+        read = {s.name.removesuffix("[t]") for e in system.flows.values() for s in e.free_symbols}
+        if read & set(system.maps):
+            raise Unsupported("its flow reads a map, which moves once a step: another flow for each step length")
         values = initial_values(neuron.spec, dt, (1,), np.random.default_rng(0))
         numbers = {n: complex(np.ravel(v)[0]) for n, v in joined(slots_by_name(neuron, values)).items()} | {"dt": dt}
         for trial in range(TRIALS):

@@ -56,3 +56,8 @@ def test_an_order_that_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -
 def test_what_has_no_flow_says_so() -> None:
     (row,) = orders(["tc_lif"])
     assert (row.method, row.reached, row.note) == ("", None, "not measured: maps only")
+
+
+def test_a_flow_that_maps_drive_is_not_measured() -> None:
+    (row,) = orders(["elm"])
+    assert (row.reached, row.note.partition(",")[0]) == (None, "not measured: its flow reads a map")
