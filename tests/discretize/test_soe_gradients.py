@@ -66,7 +66,7 @@ def test_slopes_in_order_leak_and_start_are_those_of_the_closed_form() -> None:
         "f", parameters={"alpha": no.Parameter(0.5, domain="interval(0.05, 1)"),
                          "lam": no.Parameter(0.8, domain="positive", transform="none"),
                          "v_0": no.Parameter(0.3)},
-        states={"v": "v_0"}, equations="D^alpha v = -lam*(v - I)", outputs="v", method="soe(tolerance=1e-8, steps=64)",
+        states={"v": "v_0"}, equations="D^alpha v = -lam*(v - I)", outputs="v", method="soe(tolerance=1e-6, steps=64)",
     )  # fmt: skip
     layer = made.torch(1, dt=DT, dtype=F64, schedule="eager")
     x = torch.full((STEPS, 1, 1), 1.2, dtype=F64).requires_grad_()
@@ -79,7 +79,7 @@ def test_slopes_in_order_leak_and_start_are_those_of_the_closed_form() -> None:
     raw = dict(layer.named_parameters())
     find = {n: next(p.grad for k, p in raw.items() if k.endswith(n)) for n in ("lam", "v_0", "alpha")}
     inside = 0.95 * (0.45 / 0.95) * (0.5 / 0.95)  # of the sigmoid that keeps alpha in (0.05, 1)
-    assert float(x.grad.sum()) == pytest.approx(1 - E, abs=1e-7)
-    assert float(find["v_0"]) == pytest.approx(E, abs=1e-7)
-    assert float(find["lam"]) == pytest.approx((0.3 - 1.2) * slope, abs=1e-6)
-    assert float(find["alpha"]) == pytest.approx((0.3 - 1.2) * by_order * inside, abs=1e-6)
+    assert float(x.grad.sum()) == pytest.approx(1 - E, abs=2e-6)
+    assert float(find["v_0"]) == pytest.approx(E, abs=2e-6)
+    assert float(find["lam"]) == pytest.approx((0.3 - 1.2) * slope, abs=1e-5)
+    assert float(find["alpha"]) == pytest.approx((0.3 - 1.2) * by_order * inside, abs=1e-5)

@@ -19,7 +19,7 @@ def neuron(right: str, memory: str, do: str, **keys: object) -> no.Neuron:
     return no.Neuron(
         "f", inputs={"I": "current", "k": "current"}, states={"v": V0}, equations=f"D^alpha v = {right}",
         parameters={n: p for n, p in parameters.items() if n in right + "alpha"}, spike="k > 0.5",
-        reset={"do": do, "memory": memory}, method="soe(tolerance=1e-7, steps=2000)", **keys,
+        reset={"do": do, "memory": memory}, method="soe(tolerance=1e-5, steps=128)", **keys,
     )  # fmt: skip
 
 
@@ -47,26 +47,26 @@ SPIKES = (0.5, 1.1)
 def test_jump_is_a_shift_that_relaxes() -> None:
     t, v = run(neuron("(-v + I)/tau", "jump", "v -= 0.7"), 0.02, SPIKES)
     wanted = free(t) - 0.7 * sum(later(t, s) * relaxation_half(t - s, LAM) for s in SPIKES)
-    assert abs(v - wanted).max() < 2e-7
+    assert abs(v - wanted).max() < 2e-5
 
 
 def test_a_jump_to_a_value() -> None:
     t, v = run(neuron("(-v + I)/tau", "jump", "v = 0.1"), 0.02, (0.5,))
     height = 0.1 - free(np.array([0.5]))[0]
-    assert abs(v - free(t) - height * later(t, 0.5) * relaxation_half(t - 0.5, LAM)).max() < 2e-7
+    assert abs(v - free(t) - height * later(t, 0.5) * relaxation_half(t - 0.5, LAM)).max() < 2e-5
 
 
 def test_restart_forgets() -> None:
     t, v = run(neuron("(-v + I)/tau", "restart", "v = 0.1"), 0.02, SPIKES)
     since = t - np.where(later(t, 1.1), 1.1, np.where(later(t, 0.5), 0.5, 0.0))
     start = np.where(later(t, 0.5), 0.1, V0)
-    assert abs(v - I - (start - I) * relaxation_half(since, LAM)).max() < 2e-7
+    assert abs(v - I - (start - I) * relaxation_half(since, LAM)).max() < 2e-5
 
 
 def test_impulse_is_a_dirac_on_the_right_side() -> None:
     t, v = run(neuron("(-v + I)/tau", "impulse", "v -= 0.7"), 0.02, SPIKES)
     kicks = sum(np.where(later(t, s), response_half(np.where(later(t, s), t - s, 1.0), LAM), 0) for s in SPIKES)
-    assert abs(v - free(t) + 0.7 * kicks).max() < 2e-6
+    assert abs(v - free(t) + 0.7 * kicks).max() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_current_lasts_its_duration(duration: float, text: str) -> None:
         return np.where(later(t, s), 1 - relaxation_half(t - s, LAM), 0.0)
 
     wanted = free(t) - 0.7 * TAU * sum(answer(t, s) - answer(t, s + duration) for s in SPIKES)
-    tolerance = 2e-7 if duration != 0.25 else 0.03
+    tolerance = 2e-5 if duration != 0.25 else 0.03
     assert abs(v - wanted).max() < tolerance
-    assert abs(v - wanted)[-1] < (2e-7 if duration != 0.25 else 3e-5)
+    assert abs(v - wanted)[-1] < (2e-5 if duration != 0.25 else 5e-5)
 
 
 @pytest.mark.parametrize("memory", ["jump", "impulse", "restart", "current(0.2)"])
@@ -100,7 +100,7 @@ def test_without_a_leak(memory: str) -> None:
         "jump": wanted - 0.7, "restart": 0.1 + I * grown(t - 1), "impulse": wanted - 0.7 * u**-0.5 / gamma(0.5),
         "current(0.2)": wanted - 0.7 * (grown(t - 1) - grown(t - 1.2)),
     }  # fmt: skip
-    assert abs(v - np.where(later(t, 1.0), after[memory], wanted)).max() < 2e-6
+    assert abs(v - np.where(later(t, 1.0), after[memory], wanted)).max() < 1e-4
 
 
 def test_a_jump_does_not_depend_on_the_step() -> None:
@@ -122,12 +122,12 @@ def test_two_events_act_in_order() -> None:
     }
     made = no.Neuron(
         "f", inputs={"I": "current", "k": "current"}, states={"v": V0}, equations="D^0.5 v = (-v + I)/0.8",
-        events=events, outputs="a", method="soe(tolerance=1e-7, steps=200)",
+        events=events, outputs="a", method="soe(tolerance=1e-5, steps=128)",
     )  # fmt: skip
     t, v = run(made, 0.02, (0.5,))
     old = free(np.array([0.5]))[0]
     height = 0.2 + 0.5 * old - old  # both read v[t]
-    assert abs(v - free(t) - height * later(t, 0.5) * relaxation_half(t - 0.5, LAM)).max() < 2e-7
+    assert abs(v - free(t) - height * later(t, 0.5) * relaxation_half(t - 0.5, LAM)).max() < 2e-5
 
 
 def test_a_reset_in_the_next_step() -> None:
@@ -135,7 +135,7 @@ def test_a_reset_in_the_next_step() -> None:
         reset=no.Reset(do="v -= 0.7", when="next_step")
     )  # fmt: skip
     t, v = run(late, 0.02, (0.5,))
-    assert abs(v - free(t) + 0.7 * later(t, 0.5) * relaxation_half(np.maximum(t - 0.52, 0), LAM)).max() < 2e-7
+    assert abs(v - free(t) + 0.7 * later(t, 0.5) * relaxation_half(np.maximum(t - 0.52, 0), LAM)).max() < 2e-5
     with pytest.raises(no.Unsupported, match="next step"):
         neuron("(-v + I)/tau", "jump", "v -= 0.7").replace(
             reset=no.Reset(do="v = 0.7", when="next_step")
@@ -148,7 +148,7 @@ def test_hold_rests_the_memory() -> None:
     resting = later(t, 0.5) & ~later(t, 0.7)
     start = free(np.array([0.5]))[0] - 0.7
     assert np.ptp(v[resting]) == 0
-    assert abs(v[resting] - start).max() < 2e-7
+    assert abs(v[resting] - start).max() < 2e-5
     own = t - 0.2  # its time stood still
     wanted = free(own) - 0.7 * relaxation_half(own - 0.5, LAM)
-    assert abs(v - wanted)[later(t, 0.7)].max() < 2e-7
+    assert abs(v - wanted)[later(t, 0.7)].max() < 2e-5

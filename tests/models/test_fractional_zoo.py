@@ -29,7 +29,7 @@ def test_spike_times_of_f_if_follow_a_power_law() -> None:
     assert len(wanted) == 6
 
 
-@pytest.mark.parametrize("name", ["f_lif", "f_alif"])
+@pytest.mark.parametrize("name", ["f_lif", pytest.param("f_alif", marks=pytest.mark.slow)])
 def test_a_run_is_a_sum_of_relaxations(name: str) -> None:
     dt, tau, current = 0.02, 2.0, 8.0
     found = run(name, current, 1000, dt, alpha=0.5)
@@ -53,6 +53,7 @@ def test_order_one_is_the_ordinary_neuron() -> None:
     assert abs(found["v"] - lif["v"][:, 0, 0]).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_a_restarted_neuron_fires_at_a_constant_rate() -> None:
     """It forgets, so all intervals are the same; with a jump they change."""
     for compat, constant in (("restart", True), (None, False)):
@@ -60,6 +61,7 @@ def test_a_restarted_neuron_fires_at_a_constant_rate() -> None:
         assert (np.ptp(gaps) == 0) == constant
 
 
+@pytest.mark.slow
 def test_a_deviation_leaks_exponentially() -> None:
     found = run("f_alif", 2.5, 400, 0.05, "leak")
     after = np.flatnonzero(found["s"])[0]
