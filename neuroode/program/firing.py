@@ -38,6 +38,7 @@ class FiringRates:
     """`rates` per second where the neuron's time has a unit, else per unit of time; nan where a run was not finite.
 
     `counts`: events after the transient. `exact`: by quadrature, None of a neuron with more than one state.
+    `swings`: runs without a rate whose states go on oscillating below the threshold of the event.
     """
 
     input: str
@@ -52,6 +53,7 @@ class FiringRates:
     duration: float
     transient: float
     evidence: str = "sampled"
+    swings: Array | None = None
 
     @property
     def onset(self) -> tuple[float, float] | None:
@@ -65,7 +67,10 @@ class FiringRates:
                 f"{self.transient:g} at dt = {self.dt:g} ({self.evidence})"]  # fmt: skip
         for k, I in enumerate(self.currents):
             exact = f"  by quadrature {self.exact[k]:.6g}" if self.exact is not None else ""
-            rows.append(f"    {self.input} = {I:.6g}{per}: {self.rates[k]:.6g} ({int(self.counts[k])} events){exact}")
+            small = "; it swings below the threshold" if self.swings is not None and self.swings[k] else ""
+            rows.append(
+                f"    {self.input} = {I:.6g}{per}: {self.rates[k]:.6g} ({int(self.counts[k])} events{small}){exact}"
+            )
         return "\n".join(rows)
 
     def to_json(self) -> dict[str, object]:
@@ -74,6 +79,7 @@ class FiringRates:
             "transient": self.transient, "evidence": self.evidence, "currents": self.currents.tolist(),
             "rates": [float(r) if np.isfinite(r) else None for r in self.rates], "counts": self.counts.tolist(),
             "exact": None if self.exact is None else self.exact.tolist(),
+            "swings": None if self.swings is None else self.swings.tolist(),
         }  # fmt: skip
 
 
@@ -114,14 +120,14 @@ def firing_rates(
     dynamics = Dynamics(report.system, _numbers_of(values), dict(held or {}), name)
     known = [b.input for b in dynamics.bifurcations] if currents is None else []
     given = _range(runs, known) if currents is None else _numbers(currents)
-    counts, periods = runs.of(given, steps, skipped)
+    counts, periods, swings = runs.of(given, steps, skipped)
     text = (spec.dt.unit if spec.dt else None) or ""
     seconds = float(scale_and_dimension(text)[0]) if text else 1.0
     exact = _exact(dynamics, given)
     unit = next(i.unit for i in spec.inputs if i.name == name) or ""
     return FiringRates(
         name, unit, what, "Hz" if text else "per unit of time", given, 1 / (periods * seconds), counts,
-        None if exact is None else exact / seconds, dt, steps * dt - skipped, skipped,
+        None if exact is None else exact / seconds, dt, steps * dt - skipped, skipped, swings=swings,
     )  # fmt: skip
 
 
@@ -181,6 +187,25 @@ def _numbers(currents: Any) -> Array:
     return found
 
 
+class _Range:
+    """Least and largest value of every state that was seen, one row a state."""
+
+    low: Array
+    high: Array
+
+    def __init__(self) -> None:
+        self.low, self.high = np.asarray(np.inf), np.asarray(-np.inf)
+
+    def take(self, state: Mapping[str, Array]) -> None:
+        moving = [v for k, v in state.items() if k != "step"] or [np.zeros(1)]
+        rows = np.stack(np.broadcast_arrays(*moving))
+        self.low, self.high = np.minimum(self.low, rows), np.maximum(self.high, rows)
+
+    @property
+    def size(self) -> Array:
+        return self.high - self.low
+
+
 @dataclass
 class _Runs:
     """Runs with one lane a current; `edges`: an event that resets nothing counts once until it ends."""
@@ -193,8 +218,8 @@ class _Runs:
     dt: float
     edges: bool
 
-    def of(self, currents: Array, steps: int, skipped: float) -> tuple[Array, Array]:
-        """Events after the transient, and mean intervals.
+    def of(self, currents: Array, steps: int, skipped: float) -> tuple[Array, Array, Array]:
+        """Events after the transient, mean intervals, and whether a run without a rate goes on oscillating.
 
         inf of fewer than two events or of none in the second half of the window, nan of a run that was not finite.
         """
@@ -206,6 +231,7 @@ class _Runs:
         bit, at = trace[self.event], trace.get(f"{self.event}.time")
         counts, first, last = np.zeros(n, int), np.full(n, np.nan), np.full(n, np.nan)
         before = np.zeros(n, bool)
+        ranges = [_Range(), _Range(), _Range()]  # of the whole run, its third and its last quarter
         body = _needed(p.body, {bit, *([at] if at else []), *(value for _, value in p.next)})
         for t in range(steps):
             now = interpret.evaluate(body, fixed | {f"c.{k}": v for k, v in state.items()}, p)
@@ -217,11 +243,17 @@ class _Runs:
             last = np.where(fires, time, last)
             counts = counts + fires
             state = {name: now[value] for name, value in p.next}
+            quarter = 4 * t // steps
+            for each in (ranges[0], *([ranges[quarter - 1]] if quarter >= 2 else [])):
+                each.take(state)
         fine = np.all([np.broadcast_to(np.isfinite(v), (n,)) for v in state.values()], axis=0) if state else True
         lasts = last > (skipped + steps * self.dt) / 2  # silent in the second half: it has come to rest
         with np.errstate(all="ignore"):
             mean = np.where((counts > 1) & lasts, (last - first) / np.maximum(counts - 1, 1), np.inf)
-        return counts, np.where(fine, mean, np.nan)
+        whole, third, fourth = ranges
+        with np.errstate(invalid="ignore"):  # of a state that passes infinity
+            moves = fourth.size > np.maximum(0.01 * whole.size, 0.9 * third.size)  # much, and not dying away
+        return counts, np.where(fine, mean, np.nan), np.any(moves, axis=0) & np.isinf(mean) & fine
 
     def _drive(self, name: str, currents: Array) -> Array:
         base = name.split("__")[0].partition("[")[0]
@@ -240,7 +272,7 @@ def _needed(body: Sequence[Assign], wanted: set[str]) -> tuple[Assign, ...]:
 
 def _range(runs: _Runs, known: Sequence[float]) -> Array:
     """From silence to some times the least strength that fires again and again, with bifurcations that are near."""
-    counts, _ = runs.of(np.concatenate([STRENGTHS, -STRENGTHS]), COARSE, 0.0)
+    counts, _, _ = runs.of(np.concatenate([STRENGTHS, -STRENGTHS]), COARSE, 0.0)
     up, down = counts[: len(STRENGTHS)] > 2, counts[len(STRENGTHS) :] > 2
     if up[0] and not down[0]:  # begins to fire nearer to 0 than any strength
         low, high = -0.25, 1.0

@@ -90,6 +90,16 @@ def test_hodgkin_huxley() -> None:
     assert np.allclose(found.rates, list(golden.values()), rtol=2e-3)
 
 
+def test_an_oscillation_below_the_threshold_is_said() -> None:
+    """FitzHugh and Nagumo with an event that its limit cycle does not reach; outside of the Hopf points it rests."""
+    n = no.load("fitzhugh_nagumo").replace(spike="v > 5")
+    found = n.firing_rates([0.0, 0.6, 1.0, 1.8], dt=0.1, duration=600.0)
+    assert found.rates.tolist() == [0, 0, 0, 0]
+    assert found.swings.tolist() == [False, True, True, False]
+    assert str(found).count("(0 events; it swings below the threshold)") == 2
+    assert json.loads(json.dumps(found.to_json()))["swings"] == [False, True, True, False]
+
+
 def test_the_range_is_found() -> None:
     found = no.load("lif").firing_rates(duration=300)
     assert found.rates[0] == 0
