@@ -66,7 +66,7 @@ def update(known: Recipe, network: Network, adam: Any, lr: Array, x: Array, y: A
     x, y, settings = jnp.take(x, which, axis=1), jnp.take(y, which, axis=0), known.settings
 
     def loss(network: Network) -> tuple[Array, Array]:
-        return measure(network(x), y, settings)
+        return measure(network(x, jax.random.fold_in(jax.random.key(1), adam.count)), y, settings)
 
     (value, amount), slopes = jax.value_and_grad(loss, has_aux=True)(network)
     done = jnp.asarray(True)

@@ -43,12 +43,12 @@ class Network(eqx.Module):
     out: Linear
     leaky: Any
 
-    def __call__(self, x: Array) -> Array:
-        return self.both(x)[0]
+    def __call__(self, x: Array, key: Any = None) -> Array:
+        return self.both(x, key)[0]
 
-    def both(self, x: Array) -> tuple[Array, Array]:
-        """The outputs and the hidden layer's output."""
-        hidden, _ = self.hidden(self.into(x))
+    def both(self, x: Array, key: Any = None) -> tuple[Array, Array]:
+        """The outputs and the hidden layer's output; `key` of its noise, if it has any, else always the same."""
+        hidden, _ = self.hidden(self.into(x), key=jax.random.key(0) if key is None else key)
         out = self.out(hidden)
         return (out if self.leaky is None else self.leaky(out)[0]), hidden
 
@@ -130,7 +130,7 @@ def _times(network: Network, factor: float) -> Network:
 
 def _activity(network: Network, x: Array) -> float:
     """Root mean square of the hidden layer: for spikes, the root of the share of neurons that fire."""
-    hidden, _ = network.hidden(network.into(x))
+    _, hidden = network.both(x)
     return float(jnp.sqrt(jnp.square(hidden).mean()))
 
 
