@@ -28,7 +28,7 @@ def picture(errors: Errors, training: Times, target: Path) -> None:
     for alpha, colour in zip(dict.fromkeys(a for a, _ in errors), colours[:2] + colours[3:], strict=True):
         rows = [found for (a, _), found in errors.items() if a == alpha]
         accuracy.semilogy([k for k, _ in rows], [off for _, off in rows], "o-", color=colour, label=f"{alpha:g}")
-    accuracy.set(title="error of a sum of exponentials, 10,000 steps", xlabel="modes")
+    accuracy.set(title="error of a sum of exponentials, 4,000 steps", xlabel="modes")
     accuracy.legend(title="α", fontsize=8, frameon=False)
     for name, colour in zip(training[min(training)], ("#cc79a7", "#d55e00", "#0072b2", "#009e73"), strict=True):
         rows = [(steps, 1e3 * found[name]) for steps, found in training.items() if name in found]

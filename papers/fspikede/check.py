@@ -171,10 +171,10 @@ def orders() -> Mapping[str, float]:
 
 
 def propagator() -> Mapping[str, float]:
-    """The exact leak for 32,768 random inputs, each held over 0.01, by FFT, and the sums themselves; gl comes to it."""
+    """The exact leak for 32,768 random inputs, each held over 0.01, by FFT, and 4,096 of the sums; gl comes to it."""
     b = np.random.default_rng(0).normal(size=LONG)
-    fast, direct = (ours.leak(b, 1.0, 0.5, 1.0, 0.01, direct=d) for d in (False, True))
-    return {"off the direct sum": np.abs(fast - direct).max(), "order of gl towards it": _towards()}
+    fast, direct = ours.leak(b, 1.0, 0.5, 1.0, 0.01), ours.leak(b[:4096], 1.0, 0.5, 1.0, 0.01, direct=True)
+    return {"off the direct sum": np.abs(fast[:4097] - direct).max(), "order of gl towards it": _towards()}
 
 
 def cost() -> Mapping[str, float]:
