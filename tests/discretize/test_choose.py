@@ -19,7 +19,7 @@ REFUSED = [
     (QIF, "exp_euler", "v is not linear in itself"),
     (MIXED, "exact", "not linear"),
     (LIF, "magic", "unknown method 'magic'"),
-    (LIF, "mittag_leffler", "not there yet"),
+    (LIF, "mittag_leffler", "is for D.alpha lines, and there is none"),
     (PAIR, "semi_implicit(v)", r"every flow state once, found \(v\)"),
     (PAIR, "semi_implicit(v, v, w)", "every flow state once"),
     (PAIR, "semi_implicit(v, w, q)", "every flow state once"),
