@@ -14,7 +14,7 @@ from neuroode.bench import fractional, gradients, grid, memory, orders, page, pr
 from neuroode.bench.cases import CASES
 from neuroode.bench.table import tables
 
-EXTRA = ("auto", "precision", "gradients", "orders", "fractional")  # by name only: they take longest
+EXTRA = ("auto", "precision", "gradients", "orders", "fractional", "noise")  # by name only: they take longest
 PARTS = (*(c.name for c in CASES), "ecg", "memory", "start", "grid", *EXTRA)
 PICTURED = {"precision", "fractional"}
 USUAL = tuple(p for p in PARTS if p not in EXTRA)
@@ -55,6 +55,8 @@ def _of_continuous_time(parts: tuple[str, ...], quick: bool, plot: Path | None) 
         yield from gradients.sections(quick)
     if "orders" in parts:
         yield f"## Measured orders\n\n{orders.text(orders.orders(precision.NAMES if quick else None))}"
+    if "noise" in parts:
+        yield f"## Orders of stochastic methods\n\n{import_module('neuroode.bench.noise_torch').text(quick)}"
     if "fractional" in parts:
         yield from fractional.sections(quick, plot)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from neuroode._errors import Unsupported
+from neuroode._errors import ELEMENT, Unsupported
 from neuroode.analysis.linearity import moving, running
 from neuroode.discretize.ito import drift
 from neuroode.system.types import OdeSystem
@@ -17,7 +17,8 @@ def waves_of(system: OdeSystem) -> tuple[str, ...]:
 
 def bridge(wave: str) -> tuple[str, str]:
     """Two streams of uniform numbers: the key of what an increment does inside its step."""
-    return f"bridge.{wave}__0", f"bridge.{wave}__1"
+    stem = f"bridge.{wave}_" if ELEMENT.search(wave) else f"bridge.{wave}__"  # the last axis of the array
+    return f"{stem}0", f"{stem}1"
 
 
 def streams_of(system: OdeSystem) -> dict[str, str]:
