@@ -1,8 +1,8 @@
 """Measured orders of stochastic methods: the same Brownian paths in 8 to 64 steps, against the exact solution or srk.
 
-Strong: the root mean square error of the first output at the end. Weak: the error of the mean of its square; it is given
-where the coarsest and the finest error are above three standard errors. obabo draws a second stream of its own and the exact
-transition of several states draws other numbers, so neither has a path to compare.
+Strong: the root mean square error of the first output at the end. Weak: the error of the mean of its square; it is
+given where the coarsest and the finest error are above three standard errors. obabo draws one more stream and
+the exact transition of several states draws other numbers, so neither has a path to compare.
 """
 
 from __future__ import annotations
