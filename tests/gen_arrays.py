@@ -65,7 +65,7 @@ class Arrays:
         d, q = self.d, names[0]
         U = d.name()
         c = d.parameter("domain: positive", (0.2, 0.6))
-        d.equations.append(f"{U} = {c}*{q}^2/2 + 0.1*{q}^4/4 - 0.2*cos({q})")
+        d.equations.append(f"{U} = {c}*{q}^2/2 + 0.02*{q}^4/4 - 0.2*cos({q})")
         d.equations.append(
             f"d{q}/dt = (-grad({U}, {q}) - 0.5*{q} + {self.drive(inputs)})/{d.time_constant()}{self.pushes(inputs)}"
         )

@@ -168,7 +168,8 @@ class Draft:
         return "\n".join(lines) + "\n"
 
     def _events(self) -> list[str]:
-        if len(self.events) == 1 and self.events[0].name == "s" and self.maybe(0.7):
+        alone = len(self.events) == 1 and self.events[0].name == "s" and self.maybe(0.7)
+        if alone and "gradient" not in self.events[0].keys:  # which the short form has not
             e = self.events[0]
             lines = [f'spike: "{e.when}"'] + ([f"reset: {self._reset(e)}"] if e.reset else [])
             return lines + [f"{k}: {v}" for k, v in e.keys.items()]

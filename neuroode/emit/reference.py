@@ -100,7 +100,7 @@ def _lively_inputs(
     if np.isinf(distance):
         what = f"neuron '{spec.name}': no run on reference inputs stays finite, so there is nothing to compare with"
         raise Unsupported(what, hint="emit it at a smaller dt, or with another method")
-    return best
+    return {n: best[n] for n in program.fed}
 
 
 def _sample(kind: str, arrays: Mapping[str, np.ndarray], count: int) -> list[tuple[str, str, tuple[int, ...], float]]:

@@ -49,7 +49,7 @@ def _autograd_of_gl() -> np.ndarray:
 def resets() -> Mapping[str, float]:
     """What an event at t = 1 that lowers v by 1 changes at t = 2, D^(1/2) v = I/2: steps of 0.1 and 0.01."""
     limits = {"jump": -1.0, "impulse": -1 / gamma(0.5), "current(0.5)": -(1 - 0.5**0.5) / gamma(1.5)}
-    found = {}
+    found: dict[str, float] = {}
     for memory, limit in limits.items():
         effects = [_effect(memory, dt) for dt in (0.1, 0.01)]
         found |= {memory: effects[1], f"{memory} off its limit": max(abs(e - limit) for e in effects)}

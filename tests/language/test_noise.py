@@ -117,3 +117,14 @@ def test_show_names_streams_and_gradients(capsys: pytest.CaptureFixture[str]) ->
     assert main(["simulate", "gif", "--steps", "50", "--seed", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["trace"]["s"][0]) == 20
+
+
+def test_emitted_text_reads_tables_behind_noise():
+    neuron = no.Neuron(
+        "table", dt=1, horizon=40, noise={"U": "uniform"}, inputs={"I": "current"},
+        parameters={"w": no.Parameter(init="normal(0, 1)", per=["neuron", "time"])},
+        equations="v[t] = 0.5*v[t-1] + I + w[t] + 0.1*U", outputs={"v": "v"},
+    )  # fmt: skip
+    space = {"__name__": "emitted"}
+    exec(compile(neuron.emit("torch"), "<emitted>", "exec"), space)
+    assert max(row[-1] for row in space["compare"]()) < 1e-12
