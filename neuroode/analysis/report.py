@@ -22,6 +22,7 @@ def analyse(system: OdeSystem) -> Report:
     facts = (
         *_class_facts(system, classes, rows),
         *memory.facts(system, blocks),
+        *_noise_facts(system),
         *(f for b in plain for f in _stability(b)),
         *(f for b in plain for f in riccati_facts(system, b)),
         *stiffness_facts(system, tuple(s for b in plain if not b.is_linear for s in b.states)),
@@ -44,6 +45,18 @@ def _class_facts(system: OdeSystem, classes: dict[str, str], rows: dict[str, dic
         culprits = _culprits(system, rows[name]) if kind in ("conditional", "nonlinear") else ""
         facts.append(Fact(text[kind], name, "proved", culprits))
     return facts
+
+
+def _noise_facts(system: OdeSystem) -> list[Fact]:
+    """Which states noise moves; what else is said of them concerns the drift."""
+    x, found = linearity.moving(system), []
+    for name, row in system.diffusion.items():
+        kind = "multiplicative" if any(g.has(*x) for g in row.values()) else "additive"
+        terms = " + ".join(f"({show(g)})*{dW}" for dW, g in row.items())
+        found.append(
+            Fact("moved by noise", name, "proved", f"{kind}, {terms}; stability and rates are the drift's alone")
+        )
+    return found
 
 
 def _culprits(system: OdeSystem, row: dict[str, sp.Expr]) -> str:

@@ -320,7 +320,9 @@ def _factor_hint(table: Table, a: tuple[Node, Dimension | None], b: tuple[Node, 
     text = f"{table.words(first)}/{table.words(second)}" if units.NONE not in (first, second) else ""
     text = text or units.show_dimension(factor)
     kind = {units.UNITS["Ohm"][1]: "a resistance", units.UNITS["S"][1]: "a conductance"}.get(factor, "a quantity")
-    return f"multiply {_short(b[0])} by {kind} ({text})"
+    root = Fraction(1, 2) in (abs(f) % 1 for f in factor)  # of a Wiener increment
+    how = ": sqrt(D)*dW with D in 1/ms, or sigma*sqrt(2/tau)*dW" if root else ""
+    return f"multiply {_short(b[0])} by {kind} ({text}){how}"
 
 
 def _hint(found: Dimension | None, wanted: Dimension | None) -> str:

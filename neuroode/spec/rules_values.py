@@ -243,7 +243,8 @@ def fractional_orders(scope: Scope) -> None:
 
 
 def _order_fault(name: str, order: str, place: Place) -> NeuroodeError:
-    return SpecError(f"the order {order} of {name} is not in (0, 1]", place=place, hint=f"for order 2 write {name}''")
+    hint = f"write an order above 0 and at most 1; D^1 {name} is d{name}/dt, a second derivative is {name}''"
+    return SpecError(f"the order {order} of {name} is not in (0, 1]", place=place, hint=hint)
 
 
 def _inside_unit(scope: Scope, p: ParameterDecl) -> bool:

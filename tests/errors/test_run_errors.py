@@ -42,7 +42,7 @@ def test_a_parameter_that_is_not_finite_is_found(schedule: str) -> None:
 
 def test_inputs_that_are_no_dense_real_arrays() -> None:
     lif = no.load("lif")
-    with pytest.raises(no.RunError, match="input 'I' is complex, inputs are real\nhint: pass its real part"):
+    with pytest.raises(no.RunError, match="input 'I' is complex, expected real numbers\nhint: pass its real part"):
         lif.simulate(np.zeros((2, 1, 1), complex))
     with pytest.raises(no.RunError, match="input 'I' is sparse"):
         lif.torch(3)(torch.zeros(2, 1, 3).to_sparse())
