@@ -61,12 +61,16 @@ class Recipe:
 
 
 @partial(jax.jit, static_argnums=0)
-def update(known: Recipe, network: Network, adam: Any, lr: Array, x: Array, y: Array, which: Array) -> tuple:
+def update(
+    known: Recipe, network: Network, adam: Any, lr: Array, x: Array, y: Array, which: Array, seed: Any = 0
+) -> tuple:
     """One update, or none where the gradient overflows: (network, adam, loss, right predictions, whether it was)."""
     x, y, settings = jnp.take(x, which, axis=1), jnp.take(y, which, axis=0), known.settings
 
+    noise = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), adam.count)  # of this run and update
+
     def loss(network: Network) -> tuple[Array, Array]:
-        return measure(network(x, jax.random.fold_in(jax.random.key(1), adam.count)), y, settings)
+        return measure(network(x, noise), y, settings)
 
     (value, amount), slopes = jax.value_and_grad(loss, has_aux=True)(network)
     done = jnp.asarray(True)
@@ -141,7 +145,7 @@ class Run:
         tally, skipped, count = Tally(self.task, settings, data.targets), 0, 0
         for count, which in enumerate(batches(order, settings.batch), 1):
             self.network, self.adam, value, amount, done = update(
-                self.known, self.network, self.adam, np.float32(lr), data.x, data.y, which
+                self.known, self.network, self.adam, np.float32(lr), data.x, data.y, which, np.uint32(self.seed)
             )
             if not isfinite(figure := float(value)):
                 hint = "lower --lr, or set clip in the settings; a neuron may also diverge at its initial values"

@@ -18,7 +18,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(grid.LANES, 64, (2, 3))
 
 
-@pytest.mark.parametrize("case", grid.CASES, ids=lambda c: c.name)
+QUICK = ("leaky", "prf")
+CASES = [c if c.name in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in grid.CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_candidates_compute_our_neuron(case: grid.Case, small: None) -> None:
     """`cell` compares each with float64; their errors are of single precision. Spikes come, and not always."""
     found = grid.cell(case, 70, 64, {})

@@ -70,7 +70,7 @@ def test_a_neuron_without_dt_is_analysed_in_symbols(tmp_path: Path, capsys: pyte
         ("lif", "--method", "euler"),
         ("brf",),
         ("tc_lif",),
-        ("qif",),
+        pytest.param(("qif",), marks=pytest.mark.slow),
         pytest.param(("izhikevich", "--held", "I=5"), marks=pytest.mark.slow),
     ],
 )

@@ -41,6 +41,7 @@ def test_a_double_crossing_within_a_step_is_not_missed() -> None:
     assert (t[2:] < np.log(10 / 4) / (1 / 4 - 1 / 10)).all()  # on the rising side
 
 
+@pytest.mark.slow
 def test_the_order_of_a_method_holds_across_spikes() -> None:
     """heun: 2 where events are located, 1 where they wait for the end of the step."""
     keys = {
@@ -149,6 +150,7 @@ def test_a_splitting_by_terms_is_smooth_up_to_the_event(start: float) -> None:
     assert error < 1e-6
 
 
+@pytest.mark.slow
 def test_gradients_at_long_steps_are_taken_at_the_time_that_was_found() -> None:
     """A cubic flow split by terms, whose bracketed times are polished: the slope belongs to the polished time."""
     n = no.Neuron(

@@ -17,7 +17,7 @@ from neuroode.solvers.on_triton import triton_scan, triton_sequence
 
 EVERY = [*oracles.ZOO, *oracles.INVENTED]
 #: one of each kind: linear, oscillating, adapting, quadratic, of rational and exponential terms, with axes, delays
-QUICK = {"alif", "brf", "drf", "izhikevich", "lif", "qif", "rc_ladder", "sliding_psn", "spiral", "tc_lif", "two_inputs"}
+QUICK = {"brf", "izhikevich", "lif", "qif", "tc_lif"}
 #: events with resets, refractory counters, a complex state, several events and outputs, no event; lags: the carry below
 SOME = ["lif", "lif_refractory", "spiral", "levels", "li"]
 

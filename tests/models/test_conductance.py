@@ -66,6 +66,7 @@ def test_removable_singularities_of_hodgkin_and_huxley() -> None:
         assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
 
 
+@pytest.mark.slow
 def test_fitzhugh_and_nagumo_go_round_in_the_period_of_the_sheet() -> None:
     (times,) = spikes("fitzhugh_nagumo", [0.5], 400, 0.01)
     assert np.diff(times[-5:]).mean() == pytest.approx(39.474415, abs=3e-3)

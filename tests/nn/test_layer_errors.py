@@ -231,7 +231,7 @@ print(said[0])
 """
 
 
-@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "false"])
+@pytest.mark.parametrize("compiler", ["/nonexistent/cc", pytest.param("false", marks=pytest.mark.slow)])
 def test_without_a_compiler_the_eager_program_runs_and_says_so_once(tmp_path, compiler):
     layer = no.load("alif").torch(5, dtype=F64)
     x = drive(layer, 40, 3)["I"].requires_grad_()

@@ -177,6 +177,7 @@ def test_what_a_scan_refuses() -> None:
         jax.grad(lambda x: (jax.grad(lambda x: (layer(x)[0] ** 2).sum())(x) ** 2).sum())(x)
 
 
+@pytest.mark.slow
 def test_over_devices_is_one_device() -> None:
     """In a process with 8 devices: values and gradients, lengths that 8 does not divide, a mesh with a second axis."""
     run = subprocess.run(

@@ -34,6 +34,7 @@ def test_json_and_a_bar_that_is_missed(tmp_path: Path, capsys: pytest.CaptureFix
     assert err == ""
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_give_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for name, extra in (("a", []), ("b", ["--jobs", "2"])):

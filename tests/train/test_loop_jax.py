@@ -142,3 +142,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     options = ["--epochs", "0", "--size", "4", "--out", str(folder), "--backend", "jax"]
     assert main(["train", "digits", "--neuron", "brf", *options]) == 0
     assert "test accuracy" in capsys.readouterr().out
+
+
+def test_noise_belongs_to_the_seed_of_the_run(few: Task) -> None:
+    plain = replace(TINY, init={}, recurrent=False)
+    noisy = no.Neuron("noisy", dt=1, inputs={"I": "current"}, noise={"U": "uniform"},
+                      parameters={"w": no.Parameter(1.0)}, equations="v[t] = 0.5*v[t-1] + w*I",
+                      spike="sigmoid(v) > U")  # fmt: skip
+    network = build(noisy, no.load("li"), few.channels, few.outputs, plain, jax.random.key(0))
+    x, y = np.ascontiguousarray(few.train_x[:16].swapaxes(0, 1)), few.train_y[:16]
+    losses = [
+        float(update(Recipe(plain), network, ADAM.init(network), np.float32(0), x, y, FIRST, np.uint32(seed))[2])
+        for seed in (0, 0, 1)
+    ]
+    assert losses[0] == losses[1] != losses[2]
