@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS ?= torch,jax,train,test
+EXTRAS ?= torch,jax,flax,train,test
 # what trains in `make demo`: torch or jax
 BACKEND ?= torch
 STAMP  := $(VENV)/.installed

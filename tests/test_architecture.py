@@ -47,7 +47,7 @@ RANK = {part: rank for rank, row in enumerate(ROWS) for part in row}
 USERS_OF_SOLVERS = {"program", "emit", "nn", "train", "verify", "bench", "papers", "cli"}
 UPWARD = {("neuron.py", "verify")}  # Neuron.verify, inside its function
 FRAMEWORKS = {"torch", "jax", "jaxlib", "equinox", "diffrax", "optax", "lightning", "pytorch_lightning", "triton"}
-FRAMEWORKS |= {"torchdiffeq", "torchsde"}
+FRAMEWORKS |= {"torchdiffeq", "torchsde", "flax"}
 SYMBOLIC = {"expr", "system", "analysis", "discretize"}
 
 

@@ -106,7 +106,7 @@ class NeuronLayer(eqx.Module):
         dtype: of the parameters; float32 or float64; None is jax's own.
         check_finite: outside of jit, raise with step, lane and state; inside, raise without them.
         axes: sizes of axes inside the neuron that replace the declared ones.
-        operators: name -> function of (B, *size*), or equinox module of (*size*), of each external operator.
+        operators: name -> function or flax module of (B, *size*), or equinox module of (*size*): external operators.
         mesh, time: a mesh of devices and the name of that of its axes over which schedule "scan" cuts time.
         solver, adjoint, solver_options: "diffrax" moves the flow (`nn.solver_jax.Choice` has adjoints and options).
         gradient: surrogate | event (signals have no derivative; times and states after located events have theirs).

@@ -12,16 +12,24 @@ import jax.numpy as jnp
 
 from neuroode._errors import RunError
 from neuroode.expr.functions import GRADIENT
-from neuroode.program.operators import bound, check_operators
+from neuroode.program.operators import bound, check_operators, framework
 from neuroode.program.types import Program
 
 Array = jax.Array
+ACCEPTED = {"equinox": "equinox modules of one sample", "flax": "flax.nnx modules and (linen module, variables)"}
 
 
-class Plain(eqx.Module):
+class Whole(eqx.Module):
+    """What is called with all samples at once, (B, *size*); other modules see one."""
+
+
+class Plain(Whole):
     """A function without numbers of its own; static."""
 
     function: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        return self.function(x)
 
 
 class Operators(eqx.Module):
@@ -39,12 +47,13 @@ class Operators(eqx.Module):
         cls, program: Program, given: Mapping[str, Any], size: tuple[int, ...], dtype: Any, key: Any
     ) -> Operators:
         """Drawn matrices, and what the caller gave."""
-        check_operators(program, given)
+        given = {name: _part(name, f) for name, f in given.items()}
+        check_operators(program, given, accepted=ACCEPTED)
         n, limit = prod(size), bound(size)
         names = [name for name, kind in program.operators if kind == "dense"]
         keys = jax.random.split(key, len(names) + 1)
         drawn = {m: jax.random.uniform(k, (n, n), dtype, -limit, limit) for m, k in zip(names, keys, strict=False)}
-        return cls(drawn, {m: f if isinstance(f, eqx.Module) else Plain(f) for m, f in given.items()})
+        return cls(drawn, given)
 
     def written(self, values: Mapping[str, Any]) -> Operators:
         """With matrices replaced.
@@ -65,6 +74,17 @@ class Operators(eqx.Module):
         return found | {GRADIENT + n: _gradient(f) for n, f in found.items()}
 
 
+def _part(name: str, given: Any) -> Any:
+    """What is given as a module whose numbers are leaves; what cannot be called stays for `check_operators`."""
+    if isinstance(given, eqx.Module) or framework(given) in ("torch", "keras"):
+        return given
+    if framework(given[0] if isinstance(given, tuple) and given else given) == "flax":
+        from neuroode.nn.flax_jax import part
+
+        return part(name, given)
+    return Plain(given) if callable(given) else given
+
+
 def _gradient(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The gradient of f(x).sum()."""
     return jax.grad(lambda x: f(x).sum())
@@ -75,7 +95,7 @@ def _product(matrix: Array) -> Callable[[Array], Array]:
 
 
 def _checked(name: str, given: Any) -> Callable[[Array], Array]:
-    function = given.function if isinstance(given, Plain) else jax.vmap(given)
+    function = given if isinstance(given, Whole) else jax.vmap(given)
 
     def call(x: Array) -> Array:
         y = function(x)

@@ -28,7 +28,7 @@ class Operators(torch.nn.Module):
         self, program: Program, given: Mapping[str, Any], size: tuple[int, ...], dtype: torch.dtype, device: Any
     ) -> None:
         super().__init__()
-        check_operators(program, given)
+        check_operators(program, given, accepted={"torch": "torch modules"})
         self._functions: dict[str, Any] = {}
         for name, f in given.items():
             if isinstance(f, torch.nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import prod, sqrt
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,26 @@ from neuroode.program.types import Assign, Program
 
 Array = np.ndarray
 Functions = dict[str, Callable[[Any], Any]]
+NONE: Mapping[str, str] = MappingProxyType({})
+FRAMEWORKS = ("torch", "equinox", "flax", "keras")  # whose modules may come as operators, or come by mistake
 
 
-def check_operators(program: Program, given: Mapping[str, Any], optional: tuple[str, ...] = ()) -> None:
+def framework(given: Any) -> str:
+    """The framework that an object's class comes from, if it is one of FRAMEWORKS; else empty. Imports none."""
+    roots = {c.__module__.partition(".")[0] for c in type(given).__mro__}
+    return next((f for f in FRAMEWORKS if f in roots), "")
+
+
+def check_operators(
+    program: Program, given: Mapping[str, Any], optional: tuple[str, ...] = (), accepted: Mapping[str, str] = NONE
+) -> None:
     """Whether every external operator is given, and nothing else; dense ones may be where they are `optional`.
 
+    Args:
+        accepted: frameworks whose modules can be called here, and what they are called in an error.
+
     Raises:
-        RunError: a name too many or too few, or something that cannot be called.
+        RunError: a name too many or too few, something that cannot be called, a module of another framework.
     """
     external = [n for n, kind in program.operators if kind == "external"]
     known = ", ".join(external) or "none"
@@ -32,6 +46,10 @@ def check_operators(program: Program, given: Mapping[str, Any], optional: tuple[
             what = f"operator '{name}' is a {type(given[name]).__name__}" if name in given else f"no operator '{name}'"
             hint = f"write operators={{'{name}': f}} with f: (B, *size*) -> (B, *size*)"
             raise RunError(f"{what}: '{program.name}' calls it as a function", hint=hint)
+        if framework(given[name]) not in ("", *accepted):
+            known = ", ".join([*accepted.values(), "functions of (B, *size*)"])
+            what = f"operator '{name}' is a module of {framework(given[name])}, which cannot be called here"
+            raise RunError(what, hint=f"pass {known}")
 
 
 def called_operators(declared: Iterable[tuple[str, str]], body: Iterable[Assign]) -> tuple[tuple[str, str], ...]:
