@@ -6,6 +6,7 @@ ordinary flows beside them (order 1), are summed over all steps since the start 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ import torch
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn.carry import Carry, check_carry
 from neuroode.nn.eager_torch import eager_program
+from neuroode.nn.history_native_torch import native, native_of
 from neuroode.nn.history_run_torch import Found as Ran
-from neuroode.nn.history_run_torch import fast, plain
+from neuroode.nn.history_run_torch import Weights, fast, plain
 from neuroode.nn.history_step_torch import HistoryStep, Memory
 from neuroode.nn.history_weights_torch import propagated, sums_of_past, weights_of
 from neuroode.nn.inputs_torch import Sequence
@@ -34,8 +36,8 @@ class HistoryLayer(NeuronLayer):
 
     Args:
         method: gl, gl(implicit), l1, l1(explicit), abm, flmm2, flmm2(trapezoidal) or mittag_leffler.
-        schedule: auto (online convolution, its gradient by the transpose) | eager (direct sums, O(T^2), and autograd
-            through all of it: second derivatives, forward mode).
+        schedule: auto (online convolution, its gradient by the transpose; steps in native code on a CPU with a
+            compiler) | eager (direct sums, O(T^2), and autograd through all of it: second derivatives, forward mode).
         others: as for `NeuronLayer`.
 
     The carry holds the past itself: `past` (B, *size*, states, channels, steps so far) and `memory` (bases, right sides
@@ -108,13 +110,16 @@ class HistoryLayer(NeuronLayer):
                               hint="pass lengths= in the first call, or method: gl, l1, abm")  # fmt: skip
         weights = weights_of(step, orders, self.dt, before, call.steps, self._like.dtype)
         tail = sums_of_past(weights, past, call.steps)
-        return self._way(step, trace)(step, call, weights, start, memory, tail)
+        return self._way(step, weights, trace)(step, call, weights, start, memory, tail)
 
-    def _way(self, step: HistoryStep, trace: bool) -> Any:
-        """Direct sums where autograd has to see through what the convolution hides."""
+    def _way(self, step: HistoryStep, weights: Weights, trace: bool) -> Any:
+        """Native code where there is some; direct sums where autograd has to see through what the others hide."""
+        graded, eager = torch.is_grad_enabled(), trace or self.schedule == "eager"
+        kernel = None if eager else native_of(step, weights, self._like)
+        if kernel is not None:
+            return partial(native, kernel)
         forgets = {e for e, _ in self.history.restarts} - self.history.detached
-        graded = torch.is_grad_enabled()
-        return plain if graded and (self.schedule == "eager" or trace or forgets) else fast
+        return plain if graded and (eager or forgets) else fast
 
     def _given(self, given: Sequence, carry: Carry | None) -> tuple[Sequence, list[Tensor], list[Tensor]]:
         coefficients, start, _ = self._prepare(given, carry)

@@ -45,7 +45,7 @@ def _compiled(program: Program, dtype: torch.dtype | None, pair: tuple[str, str]
 
         return native_torch.compile_program(program, adjoint(program), dtype, pair)
     except Unsupported as error:
-        _warn_once(str(error))
+        warn_once(str(error))
         return None
 
 
@@ -88,7 +88,7 @@ def make_ready(key: Key) -> bool:
 make_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _warn_once(reason: str) -> None:
+def warn_once(reason: str) -> None:
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"no fast kernel, running the eager program instead: {reason}", RuntimeWarning, stacklevel=5)

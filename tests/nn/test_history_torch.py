@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import neuroode as no
+from neuroode.nn import history_native_torch, history_torch
+from neuroode.program import history_step
 from neuroode.solvers.on_numpy import fractional
 
 STEP, STEPS = 0.05, 66
@@ -81,15 +83,15 @@ def test_a_layer_is_the_reference(case: str, method: str) -> None:
     assert np.abs(found["v"].numpy() - wanted["v"]).max() < 1e-11
 
 
-def loss(layer: Any, x: torch.Tensor, carry: Any = None) -> tuple[torch.Tensor, Any]:
+def loss(layer: Any, x: torch.Tensor, carry: Any = None, **call: Any) -> tuple[torch.Tensor, Any]:
     """Of outputs and all of the carry, its past too."""
-    out, carry = layer(x, carry)
+    out, carry = layer(x, carry, **call)
     w = torch.linspace(-1, 1, len(x), dtype=x.dtype)[:, None, None]
     return (out * w).sum(), carry
 
 
-def gradients(layer: Any, x: torch.Tensor, cut: int | None = None) -> list[torch.Tensor]:
-    total, carry = loss(layer, x if cut is None else x[:cut])
+def gradients(layer: Any, x: torch.Tensor, cut: int | None = None, **call: Any) -> list[torch.Tensor]:
+    total, carry = loss(layer, x if cut is None else x[:cut], **call)
     if cut is not None:
         more, carry = loss(layer, x[cut:], carry)
         total = total + more
@@ -114,6 +116,38 @@ def test_gradients_of_every_method(case: str, method: str) -> None:
     plain = CASES[case].torch(3, STEP, method=method, dtype=DOUBLE, schedule="eager")
     for found, wanted in zip(gradients(fast, x, 90), gradients(plain, x, 90), strict=True):
         assert (found - wanted).abs().max() <= 1e-8 * wanted.abs().max()
+
+
+LONG = [("restart", "gl"), ("jump", "gl"), ("current", "abm"), ("coupled", "flmm2")]
+
+
+@pytest.mark.parametrize(("case", "method"), [LONG[0], *(pytest.param(*p, marks=pytest.mark.slow) for p in LONG[1:])])
+def test_gradients_of_several_blocks_and_of_samples_that_end(case: str, method: str) -> None:
+    x, lengths = drive(200), torch.tensor([200, 77])
+    fast, plain = (CASES[case].torch(3, STEP, method=method, dtype=DOUBLE, schedule=s) for s in ("auto", "eager"))
+    for found, wanted in zip(gradients(fast, x, lengths=lengths), gradients(plain, x, lengths=lengths), strict=True):
+        assert (found - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(("case", "method"), [("jump", "gl"), ("current", "abm")])
+def test_without_native_code_torch_steps(case: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, layer = drive(), CASES[case].torch(3, STEP, method=method, dtype=DOUBLE)
+    native = gradients(layer, x)
+    monkeypatch.setattr(history_torch, "native_of", lambda *_: None)
+    for found, wanted in zip(gradients(layer, x), native, strict=True):
+        assert (found - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+def test_what_newtons_method_does_not_solve_in_native_code_is_solved_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_step, "ITERATIONS", 1)
+    calls, slow = [], history_native_torch.fast
+    monkeypatch.setattr(history_native_torch, "fast", lambda *given: (calls.append(1), slow(*given))[1])
+    layer = quiet("D^alpha v = (-v - v^3 + I)/tau").torch(3, STEP, method="l1", dtype=DOUBLE)
+    x = drive(12, False)
+    found = layer(x)[0].detach().numpy()
+    wanted = quiet("D^alpha v = (-v - v^3 + I)/tau").simulate(x.numpy(), STEP, method="l1")["v"]
+    assert calls
+    assert np.abs(found - wanted).max() < 1e-11
 
 
 def test_a_restart_without_gradient_through_it_runs_fast_too() -> None:
@@ -166,8 +200,11 @@ def test_orders_per_neuron() -> None:
         for k, a in enumerate(each):
             wanted = neuron().simulate(x[..., k : k + 1].numpy(), STEP, method=method, parameters={"alpha": a})["v"]
             assert np.abs(found[..., k : k + 1].numpy() - wanted).max() < 1e-10
-        out, _ = layer(x)
-        assert torch.autograd.grad((out * x).sum(), layer.parameters())[0].shape == (3,)
+        (own,) = torch.autograd.grad((layer(x)[0] * x).sum(), layer.parameters())
+        eager = many.torch(3, STEP, method=method, dtype=DOUBLE, schedule="eager")
+        (wanted,) = torch.autograd.grad((eager(x)[0] * x).sum(), eager.parameters())
+        assert own.shape == (3,)
+        assert (own - wanted).abs().max() <= 1e-10 * wanted.abs().max()
 
 
 def test_several_orders() -> None:
