@@ -125,10 +125,20 @@ class _Run:
         return (next(iter(out.values())) if isinstance(out, dict) else out)[-1].reshape(-1)
 
 
+LEGEND = """\
+Errors at the end on {paths:,} paths, of which every method and step has the increments; slopes over {counts} steps.
+strong: of their root mean square. weak: of the error of the mean square; "-" where that of the first or the last is
+below three standard errors of these paths, so that a slope would be that of chance.
+exact: has the right law at every step, so its weak error is chance alone; its strong order is that of one increment a
+step, which does not say how the path went inside."""
+
+
 def text(quick: bool = False) -> str:
-    """The table."""
+    """The table, and what its cells mean."""
+    paths = PATHS // 10 if quick else PATHS
     lines = ["| neuron | method | strong order | weak order |", "|---|---|---|---|"]
-    for name, method, strong, weak in rows(PATHS // 10 if quick else PATHS):
+    for name, method, strong, weak in rows(paths):
         shown = ("-" if np.isnan(x) else f"{x:.2f}" for x in (strong, weak))
         lines.append(f"| {name} | {method} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+    legend = LEGEND.format(paths=paths, counts=", ".join(map(str, COUNTS)))
+    return "\n".join([*lines, "", legend])

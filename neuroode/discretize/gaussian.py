@@ -97,9 +97,10 @@ def _stream(system: OdeSystem, state: str) -> sp.Symbol:
 
 
 def _amplitude(G: sp.Matrix) -> tuple[sp.Expr, sp.Matrix]:
-    """G as a factor and a matrix: one coefficient alone comes before the root, so that it may be 0 and has a slope."""
-    alone = [g for g in G if g != 0]
-    return (alone[0], G / alone[0]) if len(alone) == 1 else (sp.S.One, G)
+    """G as a factor and a matrix: a coefficient that is alone comes before the root, so that at 0 it has a slope."""
+    found = {g for g in G if g != 0}
+    (alone,) = found if len(found) == 1 else (sp.S.One,)
+    return alone, G.applyfunc(lambda g: g / alone)
 
 
 def covariance(Z: sp.Matrix, Q: sp.Matrix) -> sp.Matrix:
@@ -141,12 +142,18 @@ def _of_many(Z: sp.Matrix, Q: sp.Matrix) -> sp.Matrix:
 
 
 def cholesky(S: sp.Matrix) -> sp.Matrix:
-    """Lower triangular L with L L' = S; a pivot that is rounding alone counts as FLOOR of its variance."""
+    """Lower triangular L with L L' = S; a pivot that is rounding alone counts as FLOOR of its variance.
+
+    A state without variance (coefficients that are 0) has a row and a column of zeros, of slope 0.
+    """
     n = S.rows
     L = sp.zeros(n, n)
     for j in range(n):
         left = S[j, j] - sp.Add(*[L[j, k] ** 2 for k in range(j)])
-        L[j, j] = sp.sqrt(maximum(left, FLOOR * S[j, j]) if j else left)
+        pivot = maximum(left, FLOOR * S[j, j]) if j else left
+        moves = gate(S[j, j], 1)
+        root = sp.sqrt(pick(moves, pivot, sp.S.One))
+        L[j, j] = pick(moves, root, sp.S.Zero)
         for i in range(j + 1, n):
-            L[i, j] = (S[i, j] - sp.Add(*[L[i, k] * L[j, k] for k in range(j)])) / L[j, j]
+            L[i, j] = pick(moves, (S[i, j] - sp.Add(*[L[i, k] * L[j, k] for k in range(j)])) / root, sp.S.Zero)
     return L

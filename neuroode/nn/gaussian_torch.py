@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
-from neuroode._errors import RunError, Unsupported
+from neuroode._errors import RunError, Unsupported, readable
 from neuroode.nn import eager_torch
+from neuroode.program.degree import bent_step
 from neuroode.program.pack import groups, unpacked
 
 Tensor = torch.Tensor
-TOLERANCE = 1e4  # roundings by which a step may miss its own affine form
+SINGULAR = 1e3  # roundings: a pivot of less than these, relative to its variance, is none
+SAME = 1e4  # roundings by which two transitions may differ where neither has noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,18 @@ def gaussian(layer: Any) -> Transition:
         raise Unsupported(f"'{program.name}' has events that reset states: its paths are not Gaussian")
     if program.operators or program.tables or program.sums:
         raise Unsupported(f"'{program.name}' reads operators or tables over time: its transition is not one matrix")
+    bent = bent_step(program)
+    if bent:
+        what = f"the step of '{program.name}' is not affine in states, inputs and noise ({bent})"
+        hint = "method 'exact', or a splitting of a quadratic potential, has an affine step"
+        raise Unsupported(f"{what}, so its law is not Gaussian", hint=hint)
     states, inputs = [s.name for s in program.carry], list(program.given)
     noise = [n.name for n in program.noise]
     width = len(states) + len(inputs) + len(noise)
     like = layer._like
-    rows = torch.cat([torch.zeros(1, width), torch.eye(width), torch.linspace(-0.9, 1.1, width)[None]]).to(like)
+    rows = torch.cat([torch.zeros(1, width), torch.eye(width)]).to(like)
     end = _end(layer, dict(zip([*states, *inputs, *noise], rows.unbind(-1), strict=True)))
-    origin, moved = end[0], end[1:-1] - end[:1]
-    _check_affine(layer, end[-1], origin + torch.einsum("i,i...->...", rows[-1], moved))
+    origin, moved = end[0], end[1:] - end[:1]
     by = dict(zip([*states, *inputs, *noise], moved.unbind(0), strict=True))
     wiener = {n.name for n in program.noise if n.kind == "wiener"}
 
@@ -113,15 +119,6 @@ def _end(layer: Any, rows: Mapping[str, Tensor]) -> Tensor:
         [wide[s.name] for s in program.carry],
     )  # fmt: skip
     return torch.stack(list(run.carry), dim=-1)
-
-
-def _check_affine(layer: Any, found: Tensor, wanted: Tensor) -> None:
-    scale = wanted.detach().abs().max().clamp(min=1) * torch.finfo(found.dtype).eps
-    if not ((found - wanted).detach().abs() <= TOLERANCE * scale).all():
-        raise Unsupported(
-            f"the step of '{layer.program.name}' is not affine in states, inputs and noise, so its law is not Gaussian",
-            hint="method 'exact', or a splitting of a quadratic potential, has an affine step",
-        )
 
 
 def moments(
@@ -179,7 +176,7 @@ def log_density(step: Transition, path: Tensor, start: Tensor, x: Any = None) ->
     The density is that of the states that noise reaches; the others follow from them.
 
     Raises:
-        RunError: nothing in the step is random.
+        RunError: nothing in the step is random, or the noise of a step has fewer dimensions than the states it reaches.
     """
     at = step.noisy
     if not at:
@@ -187,12 +184,26 @@ def log_density(step: Transition, path: Tensor, start: Tensor, x: Any = None) ->
     before = torch.cat([start[None], path[:-1]])
     wanted = (step.A @ before[..., None])[..., 0] + step.drive(x)
     rest = (path - wanted)[..., at]
-    root = torch.linalg.cholesky(step.S[..., at, :][..., at])
+    root = _root(step, at)
     white = torch.linalg.solve_triangular(root, rest[..., None], upper=False)[..., 0]
     spread = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     each = -0.5 * (white**2).sum(-1) - spread - 0.5 * len(at) * log(2 * pi)
     size = step.b.dim() - 1
     return each.sum(dim=(0, *range(each.dim() - size, each.dim())))
+
+
+def _root(step: Transition, at: Sequence[int]) -> Tensor:
+    """The Cholesky factor of the covariance of the states `at`."""
+    S = step.S[..., at, :][..., at]
+    root, failed = torch.linalg.cholesky_ex(S)
+    least = (root.diagonal(dim1=-2, dim2=-1).square() / S.diagonal(dim1=-2, dim2=-1)).detach()
+    if failed.any() or not (least > SINGULAR * torch.finfo(S.dtype).eps).all():
+        names = ", ".join(readable(step.states[i]) for i in at)
+        raise RunError(
+            f"the noise of a step has fewer dimensions than the states that it reaches ({names}), so that they have no "
+            "common density", hint="obabo and exact put noise into position and velocity, baoab one number into both",
+        )  # fmt: skip
+    return root
 
 
 def kl(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
@@ -211,6 +222,10 @@ def kl_of_paths(
     """KL of T steps of one transition against another from one law of the state before them, (..., *size*).
 
     The sum over steps of E[KL(step at x || other at x)], with x by its exact moments under `step`.
+
+    Raises:
+        RunError: the divergence is infinite, as one has noise where the other has none, or the two differ there; or as
+            in `log_density`.
     """
     means, covariances = moments(step, mean, covariance, steps, x)
     means = torch.cat([mean[None], means[:-1]])
@@ -218,13 +233,25 @@ def kl_of_paths(
     at = step.noisy
     if at != other.noisy:
         raise RunError("the noise of the two transitions reaches different states: their divergence is infinite")
-    gap = (step.A - other.A)[..., at, :]
-    shift = (gap @ means[..., None])[..., 0] + step.drive(x)[..., at] - other.drive(other_x)[..., at]
-    theirs = other.S[..., at, :][..., at]
-    root = torch.linalg.cholesky(theirs)
+    gap, drive = step.A - other.A, step.drive(x) - other.drive(other_x)
+    _check_certain(step, gap, drive)
+    gap = gap[..., at, :]
+    shift = (gap @ means[..., None])[..., 0] + drive[..., at]
+    theirs, root = other.S[..., at, :][..., at], _root(other, at)
+    _root(step, at)
     spread = gap @ covariances @ gap.mT
     half = torch.linalg.solve_triangular(root, spread, upper=False)
     extra = 0.5 * torch.linalg.solve_triangular(root, half.mT, upper=False).diagonal(dim1=-2, dim2=-1).sum((0, -1))
     own = step.S[..., at, :][..., at]
     same = kl(shift, own.expand(*shift.shape, len(at)), torch.zeros_like(shift), theirs.expand(*shift.shape, len(at)))
     return same.sum(0) + extra
+
+
+def _check_certain(step: Transition, gap: Tensor, drive: Tensor) -> None:
+    """Raise RunError where two transitions differ in states that no noise reaches."""
+    certain = [i for i in range(len(step.states)) if i not in step.noisy]
+    least = SAME * torch.finfo(gap.dtype).eps
+    for i in certain:
+        if (gap[..., i, :].detach().abs() > least).any() or (drive[..., i].detach().abs() > least).any():
+            what = f"the two transitions differ in {readable(step.states[i])}, which no noise reaches"
+            raise RunError(f"{what}: their divergence is infinite")

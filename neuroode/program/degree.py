@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from neuroode.program.types import Assign
+from neuroode.program.types import CLOCK, Assign, Program
 
 NONE, AFFINE, OTHER = 0, 1, 2
 #: op -> how a sentence names it
@@ -36,6 +36,14 @@ def bend(body: tuple[Assign, ...], own: Iterable[str], root: str) -> str:
             if found.get(a.name) == OTHER and all(found.get(x, NONE) != OTHER for x in a.args):
                 words = WORDS.get(a.op, f"{a.op} of a state")
     return words
+
+
+def bent_step(program: Program) -> str:
+    """What makes a step not affine in states, inputs and noise together, in words; empty where it is affine."""
+    own = [*(f"c.{s.name}" for s in program.carry), *(f"x.{n}" for n in program.inputs if n != CLOCK)]
+    found = degrees(program.body, own)
+    bent = [value for _, value in program.next if found.get(value) == OTHER]
+    return bend(program.body, own, bent[0]) if bent else ""
 
 
 def _degree(a: Assign, args: list[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import expm
 from transitions import stationary, transition, van_loan
 
@@ -189,3 +190,33 @@ def test_each_scheme_converts_the_other_calculus() -> None:
         np.testing.assert_allclose(rows[0], rows[1], rtol=1e-13)
         other = started(ito).simulate(steps=20, batch=3, method=method, noise=noise)["x"]
         assert abs(other - rows[0]).max() > 0.01
+
+
+@pytest.mark.parametrize(("s", "r", "w"), [(0.0, 0.0, 0.3), (0.0, 0.4, 0.3), (0.4, 0.0, 0.3), (0.3, 0.2, 0.0)])
+@pytest.mark.parametrize("third", ["", "\ndz = (w*p - z)*dt"])
+def test_coefficients_that_are_0_leave_a_transition_with_slopes(s: float, r: float, w: float, third: str) -> None:
+    """A state whose variance is 0 once divided 0 by 0."""
+    rows = {"s": s, "r": r, "w": w}
+    n = no.Neuron(
+        "still", dt=0.3, parameters={k: {"value": v, "trainable": True} for k, v in rows.items()}, method="exact",
+        equations="dp = (-p + w*q)*dt + s*dW\ndq = (-2*q + w*p)*dt + r*dW_1" + third,
+        outputs={x: x for x in "pqz"[: 3 if third else 2]},
+    )  # fmt: skip
+    A = np.array([[-1, w, 0], [w, -2, 0], [w, 0, -1]])
+    size = 3 if third else 2
+    _, _, S = transition(n, 0.3)
+    wanted = van_loan(A[:size, :size], np.diag([s**2, r**2, 0])[:size, :size], 0.3)[1]
+    np.testing.assert_allclose(S, wanted, atol=1e-13)
+    layer = n.torch(1, dtype=torch.float64)
+    found, _ = layer(steps=3, batch=2, seed=0)
+    sum(y.square().sum() for y in found.values()).backward()
+    assert all(p.grad.isfinite() for p in layer.parameters())
+
+
+def test_a_coefficient_that_all_noise_shares_has_a_slope_at_0() -> None:
+    n = no.Neuron("alike", dt=0.3, parameters={"s": {"value": 0.0, "trainable": True}}, method="exact",
+                  equations="da = -a*dt + s*dW\ndb = -2*b*dt + s*dW", outputs={"a": "a", "b": "b"})  # fmt: skip
+    layer = n.torch(1, dtype=torch.float64)
+    layer(steps=1, batch=1, seed=0)[0]["a"].sum().backward()
+    at_1 = layer.set(s=1.0)(steps=1, batch=1, seed=0)[0]["a"].sum()
+    assert next(layer.parameters()).grad.item() == pytest.approx(at_1.item(), abs=1e-12)

@@ -117,3 +117,40 @@ def test_what_has_no_gaussian_step_is_refused() -> None:
         gaussian(no.load("noisy_lif").torch(1, dtype=F64))
     quadratic = no.load("langevin", compat="harmonic").torch(1, dtype=F64, method="baoab")
     assert gaussian(quadratic).A.shape == (1, 8, 8)
+
+
+def line(equations: str, **more: object) -> no.Neuron:
+    names = [row[1] for row in equations.splitlines()]
+    return no.Neuron("line", dt=0.1, equations=equations, outputs={n: n for n in names}, **more)
+
+
+def test_affine_is_what_the_step_is_everywhere() -> None:
+    """Both are affine near 0."""
+    for drift in ("-max(v - 5, -7)", "where(v > 30, -v, -2*v)", "-min(v, 1e6)"):
+        with pytest.raises(no.Unsupported, match="not affine in states"):
+            gaussian(line(f"dv = {drift}*dt + 0.3*dW").torch(1, dtype=F64))
+
+
+def test_noise_of_fewer_dimensions_than_states_has_no_density() -> None:
+    start, path = torch.zeros(1, 2, dtype=F64), torch.zeros(3, 1, 2, dtype=F64)
+    pair = line("dq = p*dt\ndp = (-q - p)*dt + dW")
+    one = gaussian(pair.torch(1, dtype=F64, method="baoab"))
+    same = gaussian(line("da = -a*dt + dW\ndb = -b*dt + dW").torch(1, dtype=F64, method="exact"))
+    for step in (one, same):
+        with pytest.raises(no.RunError, match="fewer dimensions than the states that it reaches"):
+            log_density(step, path, start)
+        with pytest.raises(no.RunError, match="fewer dimensions"):
+            kl_of_paths(step, step, start, torch.eye(2, dtype=F64)[None], 3)
+    assert log_density(gaussian(pair.torch(1, dtype=F64, method="obabo")), path, start).isfinite()
+
+
+def test_transitions_that_differ_where_nothing_is_random_diverge() -> None:
+    start, none = torch.zeros(1, 2, dtype=F64), torch.zeros(1, 2, 2, dtype=F64)
+    slow, fast, pushed = (
+        gaussian(line(f"dq = {flow}*dt\ndp = (-q - p)*dt + dW").torch(1, dtype=F64, method="euler_maruyama"))
+        for flow in ("p", "2*p", "(p + 1)")
+    )
+    assert kl_of_paths(slow, slow, start, none, 4).item() == 0
+    for other in (fast, pushed):
+        with pytest.raises(no.RunError, match="differ in q, which no noise reaches"):
+            kl_of_paths(slow, other, start, none, 4)
