@@ -19,6 +19,7 @@ from neuroode.spec.names import is_increment
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.rules_units import dimensions
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
+from neuroode.system.delays import MAX_STEPS
 from neuroode.system.removable import gap, through_exprel
 from neuroode.system.show import show as show_expression
 from neuroode.system.types import Combined, Condition, Test
@@ -309,6 +310,9 @@ class Reader:
         scale = self.table.scale(name)
         if kind == "parameter":
             return self.table.symbol(name) * scale
+        if lag > MAX_STEPS:
+            raise Unsupported(f"'{name}' is read {lag:.6g} steps back; at most {MAX_STEPS} are lowered",
+                              hint=f"write {name}[t-{MAX_STEPS}] or less")  # fmt: skip
         if lag:
             return self.table.symbol(name, f"[t-{lag}]") * scale
         if kind == "definition":
