@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from neuroode._errors import LoweringError
 from neuroode.program.builder import live
@@ -23,12 +24,14 @@ class Dialect:
         ops: op -> text, from the op's immediate and the texts of its arguments as arrays.
         event: the lines of an event: (target, margin, slot, lines of its slope, text of the slope).
         operator: the call of a function across neurons: (name, argument, an array of the lanes' shape).
+        network: the same of several arguments, as the last axis of one array.
     """
 
     framework: str
     ops: Mapping[str, Callable[[object, list[str]], str]]
     event: Callable[[str, str, EventSlot, list[str], str], list[str]]
     operator: Callable[[str, str, str], str]
+    network: Callable[[str, list[str], str], str]
 
 
 def uses_special(program: Program) -> bool:
@@ -106,15 +109,15 @@ def _assign(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
         name.literal(a.name, float(a.value))  # type: ignore[arg-type]
         return ""
     text = _text(a, name, like, dialect)
-    if a.op == "expm":
+    if a.op == "expm" or (a.op == "network" and text.endswith("]")):
         return _entry(a, text, name)
     return f"{name.assign(a.name)} = {text}"
 
 
 def _entry(a: Assign, text: str, name: _Names) -> str:
-    """An entry `expm(...)[..., i, j]`: all entries of one matrix share its call, which stands before the first."""
+    """An entry `expm(...)[..., i, j]`: all entries of one array share its call, which stands before the first."""
     call, _, index = text.rpartition("[")
-    matrix, known = name.matrix(a.args)
+    matrix, known = name.matrix((a.op, str(a.value[0]), *a.args))  # type: ignore[index]
     return f"{'' if known else f'{matrix} = {call}; '}{name.assign(a.name)} = {matrix}[{index}"
 
 
@@ -127,6 +130,10 @@ def _text(a: Assign, name: _Names, like: str, dialect: Dialect) -> str:
         return f"-{args[0]}"
     if a.op == "operator":
         return dialect.operator(str(a.value), name.tensor(a.args[0], like), like)
+    if a.op == "network":
+        function, entry = cast("tuple[str, int | None]", a.value)
+        call = dialect.network(function, [name.tensor(x, like) for x in a.args], like)
+        return call if entry is None else f"{call}[..., {entry}]"
     if a.op == "ipow":
         return f"{args[0]} ** {a.value}"
     if a.op in dialect.ops:

@@ -120,4 +120,9 @@ def _operator(name: str, x: str, like: str) -> str:
     return f"operators[{name!r}](jnp.broadcast_to({x}, {like}.shape))"
 
 
-JAX = Dialect("jax", {op: _unary(f) for op, f in UNARY.items()} | OTHERS, _event, _operator)
+def _network(name: str, xs: list[str], like: str) -> str:
+    wide = ", ".join(f"jnp.broadcast_to({x}, {like}.shape)" for x in xs)
+    return f"operators[{name!r}](jnp.stack([{wide}], -1))"
+
+
+JAX = Dialect("jax", {op: _unary(f) for op, f in UNARY.items()} | OTHERS, _event, _operator, _network)

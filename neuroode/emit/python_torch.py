@@ -122,4 +122,9 @@ def _operator(name: str, x: str, like: str) -> str:
     return f"operators[{name!r}](torch.broadcast_to({x}, {like}.shape))"
 
 
-TORCH = Dialect("torch", {op: _unary(f) for op, f in UNARY.items()} | SPECIAL, _event, _operator)
+def _network(name: str, xs: list[str], like: str) -> str:
+    wide = ", ".join(f"torch.broadcast_to({x}, {like}.shape)" for x in xs)
+    return f"operators[{name!r}](torch.stack([{wide}], -1))"
+
+
+TORCH = Dialect("torch", {op: _unary(f) for op, f in UNARY.items()} | SPECIAL, _event, _operator, _network)

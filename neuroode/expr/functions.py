@@ -118,9 +118,16 @@ class detach(sp.Function):
 
 
 class operator(sp.Function):
-    """A function across the neurons of a layer, of which only the name is known: one subclass a name."""
+    """A function across the neurons of a layer, of which only the name is known: one subclass a name.
 
-    nargs = 1
+    Attributes:
+        called: the name. over: whether its arguments are the elements of an axis, which it takes all at once.
+        entry: of a gradient over an axis, which element.
+    """
+
+    called: str = ""
+    over: bool = False
+    entry: int | None = None
 
     def _eval_is_real(self) -> bool:
         return True
@@ -130,11 +137,12 @@ GRADIENT = "grad "  # before the name of an operator: the gradient of the sum of
 
 
 @cache
-def operator_named(name: str) -> type[operator]:
+def operator_named(name: str, over: bool = False, entry: int | None = None) -> type[operator]:
     """The class of an operator's calls."""
 
     class made(operator):
         pass
 
-    made.__name__ = name
+    made.called, made.over, made.entry = name, over, entry
+    made.__name__ = name if entry is None else f"{name}[{entry}]"
     return made

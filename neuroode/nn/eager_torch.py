@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 
 import torch
 
 from neuroode.emit.python_torch import torch_source
+from neuroode.program.builder import live, reads_of
 from neuroode.program.chances import LOG_PROB
 from neuroode.program.types import Program
 
@@ -70,6 +71,7 @@ def run(
 ) -> EagerRun:  # fmt: skip
     """Run over T steps. `coefficients` broadcast against *size*, those that differ from step to step are (T, B or 1,
     *size*); `operators`: functions of (B, *size*) by name."""
+    program = program if trace or not program.operators else _untraced(program)
     step = eager_program(program).step
     if program.operators:
         step = partial(step, operators=operators)
@@ -107,6 +109,14 @@ def run(
         else []
     )
     return EagerRun(outputs, list(state), last, traces)
+
+
+def _untraced(program: Program) -> Program:
+    """Without what only a trace shows: a potential itself, a network's forward pass, is not needed for its force."""
+    margins = [s.margin for s in program.events]
+    roots = [v for _, v in (*program.outputs, *program.next)]
+    body = live(program.body, reads_of((), program.events, [*roots, *margins]))
+    return replace(program, body=body, trace=(), digest=f"{program.digest}_untraced")
 
 
 def at_step(coefficients: Sequence[Tensor], t: int, like: Tensor) -> tuple[Tensor, ...]:

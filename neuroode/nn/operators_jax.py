@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from neuroode._errors import RunError
 from neuroode.expr.functions import GRADIENT
-from neuroode.program.operators import bound, check_operators, framework
+from neuroode.program.operators import bound, check_operators, check_shape, framework
 from neuroode.program.types import Program
 
 Array = jax.Array
@@ -21,6 +22,9 @@ ACCEPTED = {"equinox": "equinox modules of one sample", "flax": "flax.nnx module
 
 class Whole(eqx.Module):
     """What is called with all samples at once, (B, *size*); other modules see one."""
+
+    @abstractmethod
+    def __call__(self, x: Array) -> Array: ...
 
 
 class Plain(Whole):
@@ -41,6 +45,7 @@ class Operators(eqx.Module):
 
     matrices: dict[str, Array]
     given: dict[str, Any]
+    networks: tuple[str, ...] = eqx.field(static=True)
 
     @classmethod
     def build(
@@ -53,7 +58,7 @@ class Operators(eqx.Module):
         names = [name for name, kind in program.operators if kind == "dense"]
         keys = jax.random.split(key, len(names) + 1)
         drawn = {m: jax.random.uniform(k, (n, n), dtype, -limit, limit) for m, k in zip(names, keys, strict=False)}
-        return cls(drawn, given)
+        return cls(drawn, given, tuple(name for name, kind in program.operators if kind == "network"))
 
     def written(self, values: Mapping[str, Any]) -> Operators:
         """With matrices replaced.
@@ -65,12 +70,12 @@ class Operators(eqx.Module):
         for name, value in fresh.items():
             if value.shape != self.matrices[name].shape:
                 raise RunError(f"operator '{name}' is {value.shape}, expected {self.matrices[name].shape}")
-        return Operators(self.matrices | fresh, self.given)
+        return Operators(self.matrices | fresh, self.given, self.networks)
 
     def calls(self) -> dict[str, Callable[[Array], Array]]:
-        """Functions of (B, *size*) by name."""
+        """Functions of (B, *size*) by name; networks of (B, *size*, axis)."""
         dense = {n: _product(m) for n, m in self.matrices.items()}
-        found = dense | {n: _checked(n, f) for n, f in self.given.items()}
+        found = dense | {n: _checked(n, f, n in self.networks) for n, f in self.given.items()}
         return found | {GRADIENT + n: _gradient(f) for n, f in found.items()}
 
 
@@ -94,14 +99,26 @@ def _product(matrix: Array) -> Callable[[Array], Array]:
     return lambda x: (x.reshape(len(x), -1) @ matrix.T).reshape(x.shape)
 
 
-def _checked(name: str, given: Any) -> Callable[[Array], Array]:
-    function = given if isinstance(given, Whole) else jax.vmap(given)
+def _checked(name: str, given: Any, energy: bool) -> Callable[[Array], Array]:
+    function = given if isinstance(given, Whole) else _of_each(given) if energy else jax.vmap(given)
 
     def call(x: Array) -> Array:
         y = function(x)
-        if not isinstance(y, jax.Array) or y.shape != x.shape:
-            found = y.shape if isinstance(y, jax.Array) else f"a {type(y).__name__}"
-            raise RunError(f"operator '{name}' gave {found} for {x.shape}; it keeps the shape (B, *size*)")
+        found = y.shape if isinstance(y, jax.Array) else None
+        wanted = x.shape[:-1] if energy else x.shape
+        if energy and found == (*wanted, 1):
+            return y[..., 0]
+        check_shape(name, found, x.shape, wanted)
         return y
+
+    return call
+
+
+def _of_each(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """An energy of one vector, for every neuron of every sample."""
+
+    def call(x: Array) -> Array:
+        y = jax.vmap(energy)(x.reshape(-1, x.shape[-1]))
+        return y.reshape(*x.shape[:-1], *y.shape[1:])
 
     return call

@@ -11,7 +11,7 @@ import torch
 
 from neuroode._errors import RunError
 from neuroode.expr.functions import GRADIENT
-from neuroode.program.operators import bound, check_operators
+from neuroode.program.operators import bound, check_operators, check_shape
 from neuroode.program.types import Program
 
 Tensor = torch.Tensor
@@ -65,7 +65,7 @@ class Operators(torch.nn.Module):
             now[name].copy_(value)
 
     def calls(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Functions of (B, *size*) by name."""
+        """Functions of (B, *size*) by name; networks of (B, *size*, axis)."""
         return {name: self._call(name, kind) for name, kind in self._kinds}
 
     def _call(self, name: str, kind: str) -> Callable[[Tensor], Tensor]:
@@ -80,9 +80,11 @@ class Operators(torch.nn.Module):
 
         def call(x: Tensor) -> Tensor:
             y = f(x)
-            if not isinstance(y, torch.Tensor) or y.shape != x.shape:
-                found = tuple(y.shape) if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
-                raise RunError(f"operator '{name}' gave {found} for {tuple(x.shape)}; it keeps the shape (B, *size*)")
+            wanted = x.shape[:-1] if kind == "network" else x.shape
+            found = y.shape if isinstance(y, torch.Tensor) else None
+            if kind == "network" and found == (*wanted, 1):
+                return y[..., 0]
+            check_shape(name, found and tuple(found), tuple(x.shape), tuple(wanted))
             return y
 
         return call

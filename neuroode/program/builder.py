@@ -78,7 +78,7 @@ class Builder:
             self._count += 1
             level = max((self.levels.get(a, "lane") for a in args), key=LEVELS.index, default="layer")
             # events and operators belong to the body, whatever they read
-            self.levels[name] = "lane" if op in ("event", "operator") else level
+            self.levels[name] = "lane" if op in ("event", "operator", "network") else level
             self.trainable[name] = any(self.trainable.get(a, False) for a in args)
             self._past.update([name] if any(map(self.reads_past, args)) else [])
             self._known[key] = name

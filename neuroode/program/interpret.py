@@ -66,7 +66,8 @@ def run(
     env = prologue(program, parameters)
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]
-    calls = {n: _of_lanes(f, lanes) for n, f in (operators or {}).items()}
+    over = {a.value[0] for a in program.body if a.op == "network" and isinstance(a.value, tuple)}
+    calls = {n: _of_lanes(f, lanes, n in over) for n, f in (operators or {}).items()}
     state = {s.name: np.broadcast_to(env[s.init] if carry is None else carry[s.name], lanes) for s in program.carry}
     tape, outputs, trace = (
         [],
@@ -150,8 +151,21 @@ def sum_to(value: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(value.sum(axis=axes, keepdims=True), shape)
 
 
-def _of_lanes(f: Callable[[Array], Array], lanes: tuple[int, ...]) -> Callable[[Array], Array]:
+def _of_lanes(f: Callable[[Array], Array], lanes: tuple[int, ...], over: bool) -> Callable[..., Array]:
+    if over:
+        return lambda *xs: f(np.stack([np.broadcast_to(x, lanes) for x in xs], axis=-1))
     return lambda x: f(np.broadcast_to(x, lanes))
+
+
+def _called(a: Assign, values: Env, operators: Functions | None) -> Array:
+    """A function across neurons; the entries of a gradient over an axis share one call."""
+    function, entry = a.value if isinstance(a.value, tuple) else (str(a.value), None)
+    if function not in (operators or {}):
+        raise RunError(f"operator '{function}' is not given", hint="pass operators={name: function}")
+    key = f"{function}({', '.join(a.args)})"
+    if key not in values:
+        values[key] = (operators or {})[function](*[values[x] for x in a.args])
+    return values[key] if entry is None else values[key][..., entry]
 
 
 def evaluate(
@@ -165,10 +179,8 @@ def evaluate(
     strict = {s.name: s.strict for s in program.events} if program else {}
     with np.errstate(all="ignore"):
         for a in assigns:
-            if a.op == "operator":
-                if str(a.value) not in (operators or {}):
-                    raise RunError(f"operator '{a.value}' is not given", hint="pass operators={name: function}")
-                values[a.name] = (operators or {})[str(a.value)](values[a.args[0]])
+            if a.op in ("operator", "network"):
+                values[a.name] = _called(a, values, operators)
                 continue
             part = SHARED.get(a.op)
             values[a.name] = part(a, values) if part else _apply(a, [values[x] for x in a.args], strict)

@@ -231,7 +231,9 @@ class Lowering:
         if kind in BINARY:
             return Value(b.emit(BINARY[kind], self.real(e.args[0]), self.real(e.args[1])))
         if issubclass(kind, fn.operator):
-            return Value(b.emit("operator", self.real(e.args[0]), value=kind.__name__))
+            if kind.over:
+                return Value(b.emit("network", *[self.real(a) for a in e.args], value=(kind.called, kind.entry)))
+            return Value(b.emit("operator", self.real(e.args[0]), value=kind.called))
         if kind is fn.edd:
             return Value(b.emit("edd", *[self.real(a) for a in e.args]))
         raise Unsupported(f"'{kind.__name__}' is not lowered yet (in '{e}')")

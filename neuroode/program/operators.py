@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, Unsupported
 from neuroode.expr.functions import GRADIENT
 from neuroode.program.types import Assign, Program
 
 Array = np.ndarray
 Functions = dict[str, Callable[[Any], Any]]
+#: kind -> what a function of it maps
+SHAPES = {"external": "(B, *size*) -> (B, *size*)", "network": "(B, *size*, axis) -> (B, *size*)"}
 NONE: Mapping[str, str] = MappingProxyType({})
 FRAMEWORKS = ("torch", "equinox", "flax", "keras")  # whose modules may come as operators, or come by mistake
 
@@ -36,7 +38,7 @@ def check_operators(
     Raises:
         RunError: a name too many or too few, something that cannot be called, a module of another framework.
     """
-    external = [n for n, kind in program.operators if kind == "external"]
+    external = {n: kind for n, kind in program.operators if kind in ("external", "network")}
     known = ", ".join(external) or "none"
     for name in given:
         if name not in (*external, *optional):
@@ -44,19 +46,49 @@ def check_operators(
     for name in external:
         if not callable(given.get(name)):
             what = f"operator '{name}' is a {type(given[name]).__name__}" if name in given else f"no operator '{name}'"
-            hint = f"write operators={{'{name}': f}} with f: (B, *size*) -> (B, *size*)"
+            hint = f"write operators={{'{name}': f}} with f: {SHAPES[external[name]]}"
             raise RunError(f"{what}: '{program.name}' calls it as a function", hint=hint)
         if framework(given[name]) not in ("", *accepted):
-            known = ", ".join([*accepted.values(), "functions of (B, *size*)"])
+            known = ", ".join([*accepted.values(), f"functions {SHAPES[external[name]]}"])
             what = f"operator '{name}' is a module of {framework(given[name])}, which cannot be called here"
             raise RunError(what, hint=f"pass {known}")
 
 
 def called_operators(declared: Iterable[tuple[str, str]], body: Iterable[Assign]) -> tuple[tuple[str, str], ...]:
-    """(name, kind) of what a body calls, and `grad NAME` of the kind `gradient` for gradients of potentials."""
-    called = {str(a.value) for a in body if a.op == "operator"}
-    rows = [(n, kind) for n, kind in declared if {n, GRADIENT + n} & called]
-    return (*rows, *((GRADIENT + n, "gradient") for n, _ in rows if GRADIENT + n in called))
+    """(name, kind) of what a body calls, and `grad NAME` of the kind `gradient` for gradients of potentials.
+
+    Raises:
+        Unsupported: a dense one of all elements of an axis, or an operator of one number here and of an axis there.
+    """
+    code = tuple(body)
+    alone = {str(a.value) for a in code if a.op == "operator"}
+    over = {str(a.value[0]) for a in code if a.op == "network" and isinstance(a.value, tuple)}
+    rows = [(n, _kind(n, kind, alone, over)) for n, kind in declared if {n, GRADIENT + n} & (alone | over)]
+    return (*rows, *((GRADIENT + n, "gradient") for n, _ in rows if GRADIENT + n in alone | over))
+
+
+def _kind(name: str, kind: str, alone: set[str], over: set[str]) -> str:
+    both = {name, GRADIENT + name}
+    if not both & over:
+        return kind
+    if kind == "dense":
+        what = f"operator '{name}' is a matrix of the neurons and takes no axis"
+        raise Unsupported(what, hint=f"declare it external, or write {name}(q[k]) for each k")
+    if both & alone:
+        what = f"operator '{name}' is called with one number in one place and with an axis in another"
+        raise Unsupported(what, hint="declare two operators")
+    return "network"
+
+
+def check_shape(name: str, found: tuple[int, ...] | None, given: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Whether an operator gave what it has to; `found` is None where that is no array.
+
+    Raises:
+        RunError: it did not.
+    """
+    if found != wanted:
+        gave = "no array" if found is None else str(found)
+        raise RunError(f"operator '{name}' gave {gave} for {given}, expected {wanted}")
 
 
 def bound(size: tuple[int, ...]) -> float:
@@ -87,7 +119,8 @@ def functions(program: Program, given: Mapping[str, Any], size: tuple[int, ...],
                 f"'{program.name}' needs the gradient of '{name.removeprefix(GRADIENT)}', which numpy cannot derive",
                 hint=f"write operators={{..., '{name}': g}} with g(x) the gradient of f(x).sum()",
             )
-    return {name: _same_shape(name, f) for name, f in found.items()}
+    over = {n for n, kind in program.operators if kind == "network"}
+    return {name: _checked(name, f, name in over) for name, f in found.items()}
 
 
 def _product(matrix: Array) -> Callable[[Array], Array]:
@@ -98,11 +131,12 @@ def _column_sums(matrix: Array) -> Callable[[Array], Array]:
     return lambda x: np.broadcast_to(matrix.sum(0).reshape(x.shape[1:]), x.shape)
 
 
-def _same_shape(name: str, f: Callable[[Array], Any]) -> Callable[[Array], Array]:
+def _checked(name: str, f: Callable[[Array], Any], energy: bool) -> Callable[[Array], Array]:
     def call(x: Array) -> Array:
         y = np.asarray(f(x), float)
-        if y.shape != x.shape:
-            raise RunError(f"operator '{name}' gave {y.shape} for {x.shape}; it maps (B, *size*) to the same shape")
+        wanted = x.shape[:-1] if energy else x.shape
+        y = y[..., 0] if energy and y.shape == (*wanted, 1) else y
+        check_shape(name, y.shape, x.shape, wanted)
         return y
 
     return call

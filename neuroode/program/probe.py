@@ -63,7 +63,7 @@ def _base(slot: str) -> str:
 
 def _silenced(a: Assign) -> Assign:
     """Without events, and without operators, of which nothing is known here."""
-    return Assign(a.name, "const", (), 0.0) if a.op in ("event", "operator") else a
+    return Assign(a.name, "const", (), 0.0) if a.op in ("event", "operator", "network") else a
 
 
 def _unit(row: int, count: int, draws: tuple[int, ...]) -> Array:

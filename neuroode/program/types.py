@@ -32,6 +32,7 @@ OPS: dict[str, int | None] = {
     "edd": None,  # divided difference of exp at 2 to 5 real nodes; symmetric; edd(a, a) = e^a
     "expm": None,  # value (n, i, j): entry i, j of the exponential of the n x n matrix given row by row
     "operator": 1,  # value: its name; a function of all neurons of a sample, so lanes are not independent; body only
+    "network": None,  # value (name, entry): an operator of all elements of an axis; entry of its gradient, else None
     "event": 1,  # value: name of the EventSlot; 1.0 where the margin passes, 0.0 elsewhere
     "detach": 1,  # the value, without gradient
     "reset": 3,  # reset(e, target, x): target where e is not 0, else x; its gradient is that of x + e*(target - x)
@@ -46,7 +47,7 @@ LEVELS = ("layer", "channel", "neuron", "lane")
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """`name = op(args)`; `value` is the immediate of const, ipow, phi, cphi_*, pair, expm and event."""
+    """`name = op(args)`; `value` is the immediate of const, ipow, phi, cphi_*, pair, expm, event, operator, network."""
 
     name: str
     op: str
@@ -164,7 +165,8 @@ class Program:
     Attributes:
         inputs: names of inputs, in order: those of a call, noise, tables, sums; the body reads `x.NAME`.
         noise: those of the inputs that are random numbers, fresh each step (`solvers/on_numpy/random.py`).
-        operators: (name, external | dense) of the functions across neurons that the body calls.
+        operators: (name, kind) of the functions across neurons that the body calls: external, dense, network (external,
+            of all elements of an axis), and `grad NAME` of the kind gradient.
         tables: those of the inputs that are parameters over time: row `step` of each, (T, *level*) for all samples.
         sums: those of the inputs that are sums over the whole sequence, each after what it reads.
         outputs: (name, value) that the layer returns, in order.

@@ -42,6 +42,12 @@ def _is_entry(a: Assign) -> bool:
     return isinstance(v, tuple) and len(v) == 3 and len(a.args) == v[0] ** 2 and all(0 <= i < v[0] for i in v[1:])
 
 
+def _is_network(a: Assign) -> bool:
+    """(name, entry), the entry one of the arguments, or None."""
+    v = a.value
+    return isinstance(v, tuple) and isinstance(v[0], str) and (v[1] is None or 0 <= v[1] < len(a.args))
+
+
 #: op -> whether its immediate (and number of arguments) is right
 IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
     "const": lambda a: isinstance(a.value, float),
@@ -50,6 +56,7 @@ IMMEDIATES: dict[str, Callable[[Assign], bool]] = {
     "pair": lambda a: isinstance(a.value, tuple) and len(a.value) == 2 and a.value[0] >= 0 and a.value[1] in "CSTUV",
     "edd": lambda a: len(a.args) >= 2,
     "expm": _is_entry,
+    "network": _is_network,
     **dict.fromkeys(("event", "operator"), lambda a: isinstance(a.value, str)),
 }
 

@@ -49,12 +49,12 @@ def _axes_exist(scope: Scope, axes: tuple[str, ...], what: str, place: Place) ->
 def bound_indices(scope: Scope) -> None:
     """Walk every expression with the axes that are bound at each point."""
     for site in scope.sites:
-        for node, bound in _with_bound(site):
+        for node, bound in _with_bound(scope, site):
             if isinstance(node, Ref):
                 _check_ref(scope, site, node, bound)
 
 
-def _with_bound(site: Site) -> Iterator[tuple[Node, tuple[str, ...]]]:
+def _with_bound(scope: Scope, site: Site) -> Iterator[tuple[Node, tuple[str, ...]]]:
     """Every node with the axes bound there; bare arrays and axes as arguments are left out."""
     stack: list[tuple[Node, tuple[str, ...]]] = [(site.node, site.axes)]
     while stack:
@@ -66,10 +66,20 @@ def _with_bound(site: Site) -> Iterator[tuple[Node, tuple[str, ...]]]:
                 hint = f"declare a second index over it: axes: {{l: {axis}}}"
                 raise SpecError(f"index {axis} is bound twice", place=node.mark.place, hint=hint)
             inner = (*bound, axis) if axis else bound
-            skip = node.name in BARE_AXIS + BARE_ARRAY
+            skip = node.name in BARE_AXIS + BARE_ARRAY or _over_axis(scope, node)
             stack += [(each, inner) for each in reversed(node.args[skip:])]
         else:
             stack += [(each, bound) for each in reversed(children(node))]
+
+
+def _over_axis(scope: Scope, call: Call) -> bool:
+    """Whether an operator is called with all coordinates at once: with what has one axis, named bare."""
+    found = scope.names.get(call.name)
+    first = call.args[0]
+    if not (found and found.kind == "operator" and isinstance(first, Ref)) or first.indices:
+        return False
+    axes = scope.names[first.name].axes if first.name in scope.names else ()
+    return len(axes) == 1 and scope.size(axes[0]) != "time"
 
 
 def _check_ref(scope: Scope, site: Site, ref: Ref, bound: tuple[str, ...]) -> None:

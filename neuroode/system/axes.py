@@ -102,7 +102,9 @@ class _Unrolling:
         rows = (*table_parameters(spec), *weight_parameters(spec))
         pairs = frozenset(p.name for p in rows if p.type == "complex")
         whole = time_axes(spec) if over_time is None else over_time
-        self.elements = Elements(self.sizes, self.arrays, constants, pairs, whole)
+        self.elements = Elements(
+            self.sizes, self.arrays, constants, pairs, whole, frozenset(n for n, _ in spec.operators)
+        )  # fmt: skip
 
     def _each(self, axes: tuple[str, ...]) -> list[tuple[tuple[int, ...], Bound]]:
         return [(at, dict(zip(axes, at, strict=True))) for at in indices(axes, self.sizes)]

@@ -21,6 +21,7 @@ from neuroode.spec.names import reduced_axis
 from neuroode.spec.types import NeuronSpec, ParameterDecl
 
 Bound = Mapping[str, int]  # axis -> value of its index
+OVER = "[]"  # after the name of an operator that is called with all elements of an axis at once
 
 
 def element_name(name: str, index: Iterable[int]) -> str:
@@ -94,14 +95,16 @@ class Elements:
         constants: name -> value, of what a lag may read.
         pairs: complex tables over time, which a program reads as two real inputs.
         over_time: axes over the whole sequence -> their length; an index over one stays where it is.
+        operators: names of operators.
     """
 
     def __init__(
         self, sizes: Mapping[str, int], arrays: Mapping[str, tuple[str, ...]], constants: Mapping[str, Expr],
         pairs: frozenset[str] = frozenset(), over_time: Mapping[str, int] | None = None,
+        operators: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.sizes, self.arrays, self.constants, self.pairs = sizes, arrays, constants, pairs
-        self.over_time = over_time or {}
+        self.over_time, self.operators = over_time or {}, operators
 
     def of(self, node: Any, bound: Bound) -> Any:
         """The node with every axis index a number."""
@@ -172,6 +175,8 @@ class Elements:
             return Num(Fraction(float(hippo(self.sizes[first.name])[bound[first.name]])), mark=call.mark)
         if call.name in SERIES and isinstance(first, Ref):
             return self._series(call, first, bound)
+        if call.name in self.operators and isinstance(first, Ref) and not first.indices and self.arrays.get(first.name):
+            return self._over_axis(call, first)
         return replace(call, args=tuple(self.of(a, bound) for a in call.args))
 
     def _reduced(self, call: Call, axis: str, bound: Bound) -> Expr:
@@ -179,6 +184,12 @@ class Elements:
         terms = [self.of(call.args[0], {**bound, axis: i}) for i in range(n)]
         total = reduce(lambda a, b: Binary("+", a, b, call.mark), terms)
         return Binary("/", total, Num(Fraction(n)), call.mark) if call.name.startswith("mean_") else total
+
+    def _over_axis(self, call: Call, x: Ref) -> Expr:
+        """name(x) of all elements of x, which has one axis."""
+        (axis,) = self.arrays[x.name]
+        each = tuple(self._ref(replace(x, indices=(i,)), {}) for i in range(self.sizes[axis]))
+        return replace(call, name=call.name + OVER, args=each)
 
     def _series(self, call: Call, c: Ref, bound: Bound) -> Expr:
         """poly(c, x) and chebyshev(c, x), lowest degree first."""

@@ -20,6 +20,7 @@ from neuroode.spec.rules_complex import cause
 from neuroode.spec.rules_units import dimensions
 from neuroode.spec.types import InputDecl, NeuronSpec, ParameterDecl, StateDecl
 from neuroode.system.delays import MAX_STEPS
+from neuroode.system.indices import OVER
 from neuroode.system.removable import gap, through_exprel
 from neuroode.system.show import show as show_expression
 from neuroode.system.types import Combined, Condition, Test
@@ -237,8 +238,9 @@ class Reader:
             return self._delayed(node)
         if node.name == "grad":
             return self._grad(node)
-        if node.name in dict(self.table.spec.operators):
-            return fn.operator_named(node.name)(*[self.expr(a) for a in node.args])
+        name = node.name.removesuffix(OVER)
+        if name in dict(self.table.spec.operators):
+            return fn.operator_named(name, over=name != node.name)(*[self.expr(a) for a in node.args])
         if node.name not in FUNCTIONS:
             raise Unsupported(f"function '{node.name}' is not lowered yet")
         value = FUNCTIONS[node.name](*[self.expr(a) for a in node.args])
@@ -278,16 +280,16 @@ class Reader:
         total = sp.diff(inner, state)
         varying = {n for n, level in self.table.levels.items() if level not in ("layer", "network")}
         for f, value in calls.items():
-            factor, (argument,) = sp.diff(inner, value), f.args
+            factor = sp.diff(inner, value)
             if any("[" in s.name or s in calls.values() or s.name in varying for s in factor.free_symbols):
                 raise Unsupported(
-                    f"'{show(node)}': the factor of {type(f).__name__}(...) differs from neuron to neuron or in time",
+                    f"'{show(node)}': the factor of {f.called}(...) differs from neuron to neuron or in time",
                     hint="let the operator's value enter the potential with a factor that all neurons share",
                 )
-            if argument.atoms(fn.operator):
+            if any(a.atoms(fn.operator) for a in f.args):
                 raise Unsupported(f"'{show(node)}': an operator of an operator has no gradient here")
-            gradient = fn.operator_named(fn.GRADIENT + type(f).__name__)(argument)
-            total += factor * gradient * sp.diff(argument, state)
+            slopes = [sp.diff(a, state) for a in f.args]
+            total += factor * sp.Add(*[_entry(f, i) * slope for i, slope in enumerate(slopes) if slope != 0])
         return total
 
     def _read(self, node: Ref) -> sp.Expr:
@@ -321,6 +323,11 @@ class Reader:
             return self.table.ramp(name) * scale
         running = kind == "flow" and self.flow and time is None
         return self.table.symbol(name, "" if running else "[t]") * scale
+
+
+def _entry(f: fn.operator, i: int) -> sp.Expr:
+    """The derivative of an operator's energy in its i-th argument."""
+    return fn.operator_named(fn.GRADIENT + f.called, f.over, i if f.over else None)(*f.args)
 
 
 def _at(lag: int) -> str:
