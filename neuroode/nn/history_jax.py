@@ -1,7 +1,8 @@
-"""Jax layers that keep the whole past: `neuron.jax(..., method="gl" | "l1" | "abm" | "mittag_leffler")`.
+"""Jax layers that keep the whole past: `neuron.jax(..., method="gl" | "l1" | "abm" | "flmm2" | "mittag_leffler")`.
 
-Sums over the past are direct, O(T^2) work in a scan; the gradient walks the scan back from stored states with O(T)
-memory. The definitions are those of `program/history_run.py`, the numbers those of the torch layers.
+Sums over the past go by blocks, O(T log^2 T) (`history_blocks_jax`); where something restarts they are direct, O(T^2)
+(`history_scan_jax`). The gradient walks the scan back from stored states with O(T) memory. The definitions are those of
+`program/history_run.py`, the numbers those of the torch layers.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from neuroode._errors import RunError, Unsupported
-from neuroode.nn import forward_jax, tables_jax
+from neuroode.nn import forward_jax, history_blocks_jax, history_scan_jax, tables_jax
 from neuroode.nn.carry_jax import JaxCarry
 from neuroode.nn.eager_jax import JaxRun, jax_program
-from neuroode.nn.history_scan_jax import sequence
 from neuroode.nn.history_step_jax import HistoryStep
 from neuroode.program.history import History, Method, history, history_method
 from neuroode.program.types import Program
@@ -48,9 +48,6 @@ def chosen(neuron: Any, method: Any, layer: Mapping[str, Any]) -> Choice | None:
     found = history_method(neuron.spec.method if method is None else method)
     if found is None:
         return None
-    if found.name == "flmm2":
-        raise Unsupported("method flmm2: its starting weights depend on the order's value, which a trace does not know",
-                          hint="method: abm, or neuron.torch(...)")  # fmt: skip
     if layer["recurrent"]:
         raise Unsupported(f"method {found} is not recurrent: its lanes step by themselves", hint="method: soe")
     if layer["schedule"] not in ("auto", "eager"):
@@ -119,10 +116,14 @@ def _run(
         return empty[0], list(carry), None, empty[1], {}, _packed(past, memory)
     if way.method.name == "mittag_leffler":
         return _propagated(way, frame.dt, coefficients, rows, carry, memory, past, orders, lengths)
-    kernel, newest = _weights(way, orders, frame.dt, len(past) + steps + 1, vector.dtype)
-    tail = _tail(kernel, past, steps)
+    kernel, newest, starts = _weights(way, orders, frame.dt, len(past) + steps + 1, vector.dtype)
+    tail = _tail(kernel, starts, past, steps)
+    given = coefficients, tuple(rows), carry, tuple(memory), tail, kernel, newest
     live = _live(lengths, rows[0])
-    found = sequence(way, trace)(coefficients, tuple(rows), carry, tuple(memory), tail, kernel, newest, live)
+    if way.history.restarts:
+        found = history_scan_jax.sequence(way, trace)(*given, live)
+    else:
+        found = history_blocks_jax.sequence(way, trace, len(past))(*given, starts, live)
     outputs, traces, carry, memory, values, alive = found
     return list(outputs), list(carry), None, list(traces), {}, _packed(_aligned(past * alive, values, lengths), memory)
 
@@ -154,20 +155,40 @@ def _lanes(rows: list[Array]) -> Array:
 Kernel = tuple[tuple[Array | None, ...], ...]
 
 
-def _weights(way: HistoryStep, orders: Mapping[str, Array], h: float, n: int, dtype: Any) -> tuple[Kernel, Array]:
+def _weights(
+    way: HistoryStep, orders: Mapping[str, Array], h: float, n: int, dtype: Any
+) -> tuple[Kernel, Array, Array | None]:
+    """Kernel; (k, ...) weights of the right side at the end of steps 0, 1, ...; starting weights."""
     terms = _terms(way, orders)
     c, a = terms[0]
     if way.method.name == "abm":
         far, near = (w * (h**a / c) for w in formulas.trapezoid_weights(a, n))
         ahead = formulas.rectangle_weights(a, n) * (h**a / c)
         last = jnp.concatenate([near[1:], near[-1:]])  # the last one is never read
-        return ((ahead.astype(dtype), None), (far.astype(dtype), last.astype(dtype))), near[0].astype(dtype)
+        return ((ahead.astype(dtype), None), (far.astype(dtype), last.astype(dtype))), near[:1].astype(dtype), None
+    if way.method.name == "flmm2":
+        return _of_two(way, a, h**a / c, n)
     found = formulas.gl_weights(terms, h, n + 1) if way.method.name == "gl" else formulas.l1_weights(a, h, n + 1) / c
     own = found[1:] if way.method.implicit else found[:-1]
-    return ((own.astype(dtype),),), found[0].astype(dtype)
+    return ((own.astype(dtype),),), found[:1].astype(dtype), None
 
 
-def _tail(kernel: Kernel, past: Array, steps: int) -> Array:
+def _of_two(way: HistoryStep, alpha: Array, scale: Array, n: int) -> tuple[Kernel, Array, Array]:
+    """`_weights` of flmm2.
+
+    Raises:
+        Unsupported: in single precision, where starting weights lose their digits.
+    """
+    if alpha.dtype != jnp.float64:
+        raise Unsupported(f"method {way.method}: starting weights need double precision",
+                          hint='dtype="float64" with jax_enable_x64, or method: abm')  # fmt: skip
+    found = formulas.flmm2_series(alpha, n + 1, way.method.variant) * scale
+    starts = formulas.starting_weights(alpha, n, way.method.variant) * scale
+    rows = [found[0] + starts[m, m] for m in range(1, min(starts.shape[1], n + 1))]
+    return ((found[1:],),), jnp.stack([*rows, found[0]]), starts
+
+
+def _tail(kernel: Kernel, starts: Array | None, past: Array, steps: int) -> Array:
     """(T, channels, states, B, *size*): what the sums of a call's steps owe to the calls before it."""
     before = len(past)
     if not before:
@@ -177,7 +198,12 @@ def _tail(kernel: Kernel, past: Array, steps: int) -> Array:
         pairs = [(w[: before + steps], past[:, i]) for i, w in enumerate(row) if w is not None]
         parts = [formulas.convolved(w, x, before) for w, x in pairs]
         rows.append(sum(parts[1:], parts[0]))
-    return jnp.stack(rows, 1).astype(past.dtype)
+    found = jnp.stack(rows, 1).astype(past.dtype)
+    if starts is None:
+        return found
+    count = min(before, starts.shape[1])
+    weights = starts[before + 1 : before + steps + 1, :count]
+    return found + jnp.sum(weights * past[:count, 0], 1)[:, None]
 
 
 def _held(inputs: list[Array], lengths: Array | None) -> list[Array]:

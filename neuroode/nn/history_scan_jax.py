@@ -54,7 +54,7 @@ def _forward(way: HistoryStep, trace: bool, given: Any) -> tuple[Any, Any]:
         t, x, own, on = row
         values = values.at[t].set(way.before(coefficients, x, carry, memory))
         sums = _sums(wide, values, t) + own * alive
-        out, new, seen, rest, kept, end = way.after(coefficients, x, carry, memory, sums, newest, on)
+        out, new, seen, rest, kept, end = way.after(coefficients, x, carry, memory, sums, newest[0], on)
         stored = carry, memory, sums, alive, kept, end, values[t]
         return (new, rest, values * kept, alive * kept), (out, seen if trace else (), stored)
 
@@ -92,14 +92,14 @@ def _backward(way: HistoryStep, kept_of_run: Any, cotangents: Any) -> Any:
             out, new, _, rest, kept, _ = way.after(coefficients, x, carry, memory, sums, newest, on, end)
             return out, new, rest, kept
 
-        _, pull = jax.vjp(after, coefficients, x, carry, memory, sums, newest)
+        _, pull = jax.vjp(after, coefficients, x, carry, memory, sums, newest[0])
         g_c, g_x, g_carry, g_memory, g_sums, g_newest = pull((g_out, g_carry, g_memory, g_kept))
         past, g_alive = past * kept, g_alive * kept + jnp.sum(g_sums * own, 0)
         past, g_kernel = _spread(wide, totals[1], past, g_sums, known, t)
         _, pull = jax.vjp(way.before, coefficients, x, carry, memory)
         more = pull(past[t])
         g_c, g_x, g_carry, g_memory = jax.tree.map(jnp.add, (g_c, g_x, g_carry, g_memory), more)
-        totals = jax.tree.map(jnp.add, totals[0], g_c), g_kernel, totals[2] + g_newest
+        totals = jax.tree.map(jnp.add, totals[0], g_c), g_kernel, totals[2] + g_newest[None]
         return (g_carry, g_memory, past, g_alive, totals), (g_x, g_sums * alive)
 
     zeros = jax.tree.map(jnp.zeros_like, (coefficients, wide, newest))

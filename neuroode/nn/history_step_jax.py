@@ -42,13 +42,15 @@ class HistoryStep:
     def _slope(self, m: Moment, y: Array, fraction: float) -> Array:
         return self.pieces.slope(m, y, jnp.asarray(fraction * self.dt, y.dtype))
 
-    def before(self, coefficients: Row, x: Row, carry: Row, memory: Row) -> Array:
-        """What the past takes in of the start of a step, (channels, states, B, *size*)."""
-        if self.method.implicit:
+    def before(self, coefficients: Row, x: Row, carry: Row, memory: Row, origin: Array | bool = False) -> Array:
+        """What the past takes in of the start of a step, (channels, states, B, *size*); `origin`: of the first."""
+        if self.method.implicit and self.method.name != "flmm2":
             return memory[1][None]
         m = self._moment(coefficients, x, carry)
         left = self._slope(m, self.pieces.start(m), 0.0) + self._pending(memory)
-        return jnp.stack([left, memory[1]]) if self.method.name == "abm" else left[None]
+        if self.method.name == "abm":
+            return jnp.stack([left, memory[1]])
+        return (left if self.method.name != "flmm2" else jnp.where(origin, left, (left + memory[1]) / 2))[None]
 
     @staticmethod
     def _pending(memory: Row) -> Array | float:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
+from ..on_numpy.fractional_weights import MOST, NEAR
 from ..on_numpy.mittag_leffler import nodes
 
 Array = jax.Array
@@ -93,6 +94,48 @@ def l1_weights(alpha: Array, h: float, n: int) -> Array:
     lines = power_difference(_steps(1, n, alpha), 1 - alpha)
     steps = jnp.concatenate([lines[:1], lines[1:] - lines[:-1]])
     return inverse(steps) * (h**alpha * jnp.exp(gammaln(2 - alpha)))
+
+
+def flmm2_series(alpha: Array, n: int, rule: str) -> Array:
+    """bdf2: (3/2 - 2 z + z^2/2)^(-alpha); trapezoidal: ((1 + z)/(2 (1 - z)))^alpha."""
+    growing, m = binomial_series(-alpha, n), _steps(0, n, alpha)
+    if rule == "bdf2":
+        return convolved(growing, growing * 3.0**-m) * 1.5**-alpha
+    return convolved(growing, binomial_series(alpha, n) * (-1.0) ** m) * 2.0**-alpha
+
+
+def starting_weights(alpha: Array, n: int, rule: str) -> Array:
+    """(n + 1, MOST, *lanes*) of grid points 0 ... n: causal ones (`on_numpy.fractional_weights.starting_weights`).
+
+    How many there are depends on the order's value, which a trace does not know: the others are 0.
+    """
+    rows = jax.vmap(lambda a: _starting(a, n, rule), out_axes=-1)(alpha.reshape(-1))
+    return rows.reshape(n + 1, MOST, *alpha.shape)
+
+
+def _starting(alpha: Array, n: int, rule: str) -> Array:
+    k = jnp.arange(MOST)
+    count = jnp.minimum(jnp.sum(k[: MOST - 1] * alpha < 1 - NEAR), MOST - 1) + 1
+    powers = jnp.where(k < count - 1, k * alpha, 1.0)
+    m = jnp.arange(max(n, MOST) + 1, dtype=alpha.dtype)
+    omega = flmm2_series(alpha, len(m), rule)
+    grid = jnp.where(m > 0, jnp.maximum(m, 1.0) ** powers[:, None], (powers == 0)[:, None])  # (MOST, n + 1)
+    scale = jnp.exp(gammaln(powers + 1) - gammaln(powers + alpha + 1))[:, None]
+    exact = scale * jnp.where(m > 0, jnp.maximum(m, 1.0) ** (powers + alpha)[:, None], 0.0)
+    right = exact - jax.vmap(lambda g: convolved(omega, g))(grid)
+    early = [jnp.zeros(MOST), *(_solved(grid, right[:, i], jnp.minimum(i + 1, count)) for i in range(1, MOST - 1))]
+    wanted = jnp.stack([_solved(grid, right[:, i], count) for i in range(1, MOST - 1)])
+    first = jnp.where((jnp.arange(1, MOST - 1) < count - 1)[:, None], jnp.stack(early[1:]), wanted)
+    later = _solved(grid, right[:, MOST - 1 :], count).T
+    return jnp.concatenate([early[0][None], first, later])[: n + 1]
+
+
+def _solved(grid: Array, right: Array, count: Array) -> Array:
+    """Weights of the first `count` values that are exact for as many powers; the others are 0."""
+    k = jnp.arange(MOST)
+    own = (k < count)[:, None] & (k < count)
+    table = jnp.where(own, grid[:, :MOST], jnp.eye(MOST))
+    return jnp.linalg.solve(table, jnp.where((k < count).reshape(-1, *([1] * (right.ndim - 1))), right, 0.0))
 
 
 def convolved(weights: Array, values: Array, first: int = 0) -> Array:

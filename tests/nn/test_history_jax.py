@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,9 @@ import pytest
 import torch
 
 import neuroode as no
+from neuroode.nn import history_blocks_jax
+from neuroode.solvers.on_jax import fractional_jax
+from neuroode.solvers.on_numpy import fractional_weights
 
 STEP, STEPS = 0.05, 24
 X = np.random.default_rng(0).normal(size=(STEPS, 2, 3)) + 0.5
@@ -45,8 +49,19 @@ CASES = {
     "restart": neuron("v = 0", "restart"),
     "coupled": neuron("v -= v_th; w += 0.2", equations="D^alpha v = (-v + I - w - v^3)/tau\ndw/dt = v - w"),
 }
-SLOW = [(c, m) for c in CASES for m in ("gl", "gl(implicit)", "l1", "l1(explicit)", "abm")]
-PAIRS = [("restart", "gl", STEPS), *(pytest.param(*p, 15, marks=pytest.mark.slow) for p in SLOW)]
+METHODS = ("gl", "gl(implicit)", "l1", "l1(explicit)", "abm", "flmm2", "flmm2(trapezoidal)")
+SLOW = [(c, m) for c in CASES for m in METHODS if not (c == "restart" and m.startswith("flmm2"))]
+PAIRS = [
+    ("jump", "gl", STEPS),
+    pytest.param("restart", "gl", STEPS, marks=pytest.mark.slow),
+    *(pytest.param(*p, 15, marks=pytest.mark.slow) for p in SLOW),
+]
+
+
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three blocks and an FFT between them in 24 steps."""
+    monkeypatch.setattr(history_blocks_jax, "BLOCK", 7)
 
 
 def built(n: no.Neuron, method: str) -> Any:
@@ -98,13 +113,52 @@ def test_the_propagator_and_samples_that_end() -> None:
 
 def test_what_does_not_apply_is_refused() -> None:
     for options, reason in (
-        ({"method": "flmm2"}, "which a trace does not know"),
         ({"method": "gl", "recurrent": True}, "not recurrent"),
         ({"method": "gl", "schedule": "scan"}, "summed step by step"),
         ({"method": "mittag_leffler"}, "moves all steps at once"),
     ):
         with pytest.raises(no.Unsupported, match=reason):
             CASES["jump"].jax(3, STEP, key=jax.random.key(0), **options)
+    with pytest.raises(no.Unsupported, match="double precision"):
+        CASES["jump"].jax(3, STEP, key=jax.random.key(0), method="flmm2")(jnp.zeros((3, 1, 3)))
     layer = CASES["jump"].jax(3, STEP, key=jax.random.key(0), method="gl")
     with pytest.raises(no.Unsupported, match="steps of one length"):
         layer(jnp.zeros((3, 1, 3)), times=jnp.asarray([0.1, 0.2, 0.4]))
+
+
+@pytest.mark.parametrize("rule", ["bdf2", pytest.param("trapezoidal", marks=pytest.mark.slow)])
+def test_starting_weights_are_those_of_numpy(rule: str) -> None:
+    """How many there are is data in a trace: 5, 3, 2 and 8 of at most 8. They are compared by what they sum, as the
+    equations for them lose five digits."""
+    orders = np.array([0.3, 0.5, 0.995, 0.07])
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(lambda a: fractional_jax.starting_weights(a, 40, rule))(orders))
+    for k, alpha in enumerate(orders):
+        wanted = fractional_weights.starting_weights(alpha, 40, rule, causal=True)
+        count = wanted.shape[1]
+        powers = np.array([[float(j) ** g for g in fractional_weights.exponents(alpha)] for j in range(count)])
+        assert np.abs((found[:, :count, k] - wanted) @ powers).max() < 1e-11  # of sums that reach 40^1.5
+        assert not found[:, count:, k].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gl", "abm", "flmm2"])
+def test_cost_and_compilation_grow_almost_linearly(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of 8 times as many steps in less than 24 times the time (direct sums: 64), equal to torch's."""
+    monkeypatch.setattr(history_blocks_jax, "BLOCK", 64)
+    times = {}
+    for steps in (2048, 16384):
+        x = np.random.default_rng(0).normal(size=(steps, 1, 3)) + 0.5
+        w = np.random.default_rng(1).normal(size=x.shape)
+        with jax.enable_x64(True):
+            layer = built(CASES["jump"], method)
+            gradient = eqx.filter_jit(eqx.filter_grad(lambda given, w=w: (given[0](given[1])[0] * w).sum()))
+            found = jax.tree.leaves(gradient((layer, jnp.asarray(x))))
+            start = process_time()
+            jax.block_until_ready(gradient((layer, jnp.asarray(x))))
+            times[steps] = process_time() - start
+        other, y = CASES["jump"].torch(3, STEP, method=method, dtype=torch.float64), torch.tensor(x, requires_grad=True)
+        wanted = torch.autograd.grad((other(y)[0] * torch.tensor(w)).sum(), [*other.parameters(), y])
+        for g, t in zip(found, wanted, strict=True):
+            assert np.abs(np.asarray(g) - t.numpy()).max() <= 1e-8 * t.abs().max()
+    assert times[16384] < 24 * times[2048]
