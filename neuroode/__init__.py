@@ -14,6 +14,7 @@ from neuroode._errors import (
     NeuroodeError,
     Place,
     RunError,
+    SaturatedWarning,
     SpecError,
     UnitError,
     Unsupported,
@@ -53,6 +54,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AnalysisError", "LoweringError", "NeuroodeError", "Place", "RunError", "SpecError", "UnitError", "Unsupported",
+    "AnalysisError", "LoweringError", "NeuroodeError", "Place", "RunError", "SaturatedWarning", "SpecError",
+    "UnitError", "Unsupported",
     "__version__", *_LAZY,
 ]  # fmt: skip

@@ -73,5 +73,9 @@ class LoweringError(NeuroodeError):
     """A stage produced something illegal: a fault of neuroode, never of the model."""
 
 
+class SaturatedWarning(RuntimeWarning):
+    """A trained parameter starts where the map into its domain has the slope 0: no gradient reaches it."""
+
+
 class RunError(NeuroodeError):
     """A call with a wrong shape, dtype, carry or keyword."""

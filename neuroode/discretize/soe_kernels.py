@@ -7,6 +7,11 @@ so v = sum W z with dz/dt = -r*(z - u), and W sums to 1. With phi = sigmoid(a*rh
 rho (`soe_grid.py`) serves every order: for a = 1 every r is lam. What lies beyond the ends is added to the last
 weights, by the Euler-Maclaurin formula; then weights are divided by their sum.
 
+Near a = 1 the slope in the order comes from phi and 1 - phi about 1 - a, and a finite grid cuts one end off before the
+other. So one more mode, with the rate lam^(1/a) of the ordinary leak that has the same time constant, takes the share
+1 - (1 - a)/edge where a > 1 - edge, and the others stay at the order 1 - edge: linear interpolation, whose error is at
+most edge^2/8 in value and edge/2 in slope, times |d2E/da2| < 1.
+
 No leak, D^a v = f: t^(a-1)/Gamma(a) = (sin(pi a)/pi) integral of r^-a exp(-r t) dr over r > 0, on the same grid. Rates
 below it are one integrator, rates above it act at once; both tails are geometric series. For a = 1 the integrator has
 all the weight.
@@ -23,7 +28,7 @@ from math import exp
 import sympy as sp
 
 from neuroode.discretize.soe_grid import Grid
-from neuroode.expr.functions import phi, sigmoid
+from neuroode.expr.functions import minimum, phi, sigmoid
 from neuroode.system.types import Fractional
 
 Stage = tuple[sp.Symbol, sp.Expr]
@@ -54,22 +59,28 @@ class Kernel:
 @cache
 def relaxation(name: str, order: sp.Expr, lam: sp.Expr, dt: sp.Symbol, points: Grid) -> Kernel:
     """Modes of D^order v = -lam*(v - u), lam > 0."""
-    offset, angle, turn = (sp.Symbol(f"{what}({name})", real=True) for what in ("offset", "angle", "turn"))
-    stages: list[Stage] = [(offset, order * sp.log(dt) + sp.log(lam)), (angle, sp.pi * order)]
-    stages.append((turn, sp.pi * (1 - order)))
-    decays, raw = [], []
+    stages: list[Stage] = []
+    edge = sp.Float(points.edge)
+    centre = _stage(stages, f"centre({name})", sp.log(dt) + sp.log(lam) / order)
+    shape = _stage(stages, f"shape({name})", minimum(order, 1 - edge))
+    share = _stage(stages, f"share({name})", minimum(1, (1 - order) / edge))
+    angle, turn = (_stage(stages, *row) for row in (
+        (f"angle({name})", sp.pi * shape), (f"turn({name})", sp.pi * (1 - shape))))  # fmt: skip
+    decays, raw, positions = [], [], []
     for k, (c, width) in enumerate(zip(points.points, points.widths, strict=True)):
-        y = sp.Symbol(f"position({name})__{k}", real=True)
-        near = sp.Symbol(f"near({name})__{k}", real=True)  # the smaller of phi and 1 - phi
-        decay = sp.Symbol(f"decay({name})__{k}", real=True)
-        stages += [(y, order * sp.Float(c) - offset), (near, sigmoid(-sp.Abs(y)))]
-        stages.append((decay, sp.exp(c + sp.sign(y) * _excess(angle, turn, y, near) / order)))
-        decays.append(decay)
-        raw.append(order * sp.Float(width) * near * (1 - near))
-    first, last = stages[3][0], stages[-3][0]
-    raw[0] += _tail(first, order * points.widths[0])
-    raw[-1] += _tail(-last, order * points.widths[-1])
-    return Kernel(*_normalised(name, raw, decays, stages), lam)
+        y = _stage(stages, f"position({name})__{k}", shape * (sp.Float(c) - centre))
+        near = _stage(stages, f"near({name})__{k}", sigmoid(-sp.Abs(y)))  # the smaller of phi and 1 - phi
+        excess = sp.sign(y) * _excess(angle, turn, y, near) / shape
+        decays.append(_stage(stages, f"decay({name})__{k}", sp.exp(c + excess)))
+        raw.append(shape * sp.Float(width) * near * (1 - near))
+        positions.append(y)
+    raw[0] += _tail(positions[0], shape * points.widths[0])
+    raw[-1] += _tail(-positions[-1], shape * points.widths[-1])
+    weights = [share * w for w in _normalised(name, raw, stages)]
+    decays.append(_stage(stages, f"decay({name})__{len(raw)}", dt * lam ** (1 / order)))
+    modes = [Mode(_stage(stages, f"weight({name})__{k}", w), d, True)
+             for k, (w, d) in enumerate(zip([*weights, 1 - share], decays, strict=True))]  # fmt: skip
+    return Kernel(tuple(modes), tuple(stages), lam)
 
 
 def _excess(angle: sp.Symbol, turn: sp.Symbol, y: sp.Symbol, near: sp.Symbol) -> sp.Expr:
@@ -88,16 +99,11 @@ def _tail(y: sp.Expr, width: sp.Expr) -> sp.Expr:
     return p - square * f * inner
 
 
-def _normalised(
-    name: str, raw: list[sp.Expr], decays: list[sp.Symbol], stages: list[Stage]
-) -> tuple[tuple[Mode, ...], tuple[Stage, ...]]:
+def _normalised(name: str, raw: list[sp.Expr], stages: list[Stage]) -> list[sp.Expr]:
+    masses = [_stage(stages, f"mass({name})__{k}", m) for k, m in enumerate(raw)]
     total = sp.Symbol(f"total({name})", positive=True)
-    masses = [sp.Symbol(f"mass({name})__{k}", real=True) for k in range(len(raw))]
-    weights = [sp.Symbol(f"weight({name})__{k}", real=True) for k in range(len(raw))]
-    rows = [*stages, *zip(masses, raw, strict=True), (total, sp.Add(*masses))]
-    rows += [(w, m / total) for w, m in zip(weights, masses, strict=True)]
-    modes = [Mode(w, d, True) for w, d in zip(weights, decays, strict=True)]
-    return tuple(modes), tuple(rows)
+    stages.append((total, sp.Add(*masses)))
+    return [m / total for m in masses]
 
 
 @cache

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from neuroode._errors import RunError
+from neuroode._errors import RunError, SaturatedWarning
 from neuroode.expr.nodes import names
 from neuroode.program import values as numbers
 from neuroode.spec.lengths import fixed_names
@@ -62,6 +63,27 @@ def written(
         if touched(p, given):
             numbers.check_domain(p, values[p.name], base)
     return values
+
+
+NEAR_AN_END = 1e-6  # of the span of a domain
+
+
+def warn_saturated(p: ParameterDecl, value: np.ndarray, bounds: tuple[float, float]) -> None:
+    """SaturatedWarning where a trained number starts so near an end of its domain that sigmoid or tanh is flat.
+
+    The stored number of an end would be infinite; a finite one has a slope of about its distance from the end, and an
+    optimiser never leaves. `transform: project` has the slope 1 up to the ends.
+    """
+    transform = numbers.transform_name(p) if p.trainable and p.type == "real" else ""
+    if transform not in ("sigmoid", "tanh"):
+        return
+    share = (value - bounds[0]) / (bounds[1] - bounds[0])
+    flat = np.minimum(share, 1 - share) < NEAR_AN_END
+    if flat.any():
+        what = (f"parameter '{p.name}' starts at {value[flat].flat[0]:g}, an end of its domain {p.domain}, where "
+                f"{transform} is flat: it gets no gradient")  # fmt: skip
+        hint = "write transform: project (and call layer.project() after each update), or a value inside"
+        warnings.warn(f"{what}; {hint}", SaturatedWarning, stacklevel=2)
 
 
 def touched(p: ParameterDecl, given: Mapping[str, Any]) -> bool:

@@ -203,6 +203,7 @@ def _stored(p: ParameterDecl, value: Any, base: Mapping[str, Any], dtype: Any) -
     if p.type == "complex":
         return jnp.asarray(_pairs(np.asarray(value, complex)), dtype)
     wanted, bounds = np.asarray(value, float), numbers.bounds(p, base)
+    table.warn_saturated(p, wanted, bounds)
     with np.errstate(all="ignore"):
         raw = np.asarray(transforms.inverse(np, p, wanted, bounds))
         found = transforms.forward(np, p, raw, bounds)

@@ -190,6 +190,7 @@ def _stored(p: ParameterDecl, value: np.ndarray, base: Mapping[str, Any], dtype:
     if not p.trainable:
         return wanted.to(dtype)
     bounds = numbers.bounds(p, base)
+    table.warn_saturated(p, wanted.numpy(), bounds)
     over_axes = kind_over_axes(p) is not None
     raw = domains.inverse(p, wanted) if over_axes else transforms.inverse(p, wanted, bounds)
     reached = domains.forward(p, raw) if over_axes else transforms.forward(p, raw, bounds)

@@ -85,6 +85,8 @@ def sums() -> Mapping[str, float]:
 
 
 def comparison() -> Mapping[str, float]:
-    """Mean test accuracies of the arms in per cent, five seeds."""
-    found = {arm: float(np.mean([r.test for r in runs])) for arm, (_, runs) in arms_torch.results().items()}
-    return found | {"points between 0.3 and 1": abs(found["alpha = 0.3"] - found["alpha = 1"])}
+    """Mean test accuracies of the arms in per cent, five seeds; 0.3 less 1 on the same graphs and its error."""
+    runs = arms_torch.results()
+    found = {arm: float(np.mean([r.test for r in trained])) for arm, (_, trained) in runs.items()}
+    off, error = arms_torch.gap(runs, "alpha = 0.3")
+    return found | {"points between 0.3 and 1": abs(off), "standard error of that": error}

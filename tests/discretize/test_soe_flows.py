@@ -111,7 +111,7 @@ def test_options_of_the_method() -> None:
     neuron = no.load("f_lif").replace(method="soe( tolerance=1e-3,steps=100 )")
     assert neuron.spec.method == "soe(tolerance=1e-3, steps=100)"
     text = str(neuron.discretize(1.0))
-    assert "13 modes z, for 100 steps and more" in text
+    assert "15 modes z, for 100 steps and more" in text
     assert "up to 0.001 of a sum of exponentials" in text
     for wrong in ("soe(tol=1e-3)", "soe(tolerance=1e-3, tolerance=1e-3)", "soe(v)"):
         with pytest.raises(no.SpecError, match="write soe"):

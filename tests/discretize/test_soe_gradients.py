@@ -9,7 +9,7 @@ import torch
 from scipy.special import erfcx
 
 import neuroode as no
-from tests.fractional_oracles import relaxation
+from tests.fractional_oracles import relaxation, relaxation_slope
 
 F64 = torch.float64
 STEPS, DT = 40, 0.05
@@ -83,3 +83,35 @@ def test_slopes_in_order_leak_and_start_are_those_of_the_closed_form() -> None:
     assert float(find["v_0"]) == pytest.approx(E, abs=2e-6)
     assert float(find["lam"]) == pytest.approx((0.3 - 1.2) * slope, abs=1e-5)
     assert float(find["alpha"]) == pytest.approx((0.3 - 1.2) * by_order * inside, abs=1e-5)
+
+
+def from_one(transform: str) -> no.Neuron:
+    order = no.Parameter(1.0, domain="interval(0.05, 1)", transform=transform)
+    return no.Neuron("f", parameters={"alpha": order}, states={"v": 1.0}, equations="D^alpha v = -v + I", outputs="v",
+                     method="soe(tolerance=1e-4, steps=64)")  # fmt: skip
+
+
+def test_an_order_that_starts_at_one_learns() -> None:
+    """Projected: the value is 1, the layer the ordinary leak, the slope that of E_a; a fit leads to where it should."""
+    layer = from_one("project").torch(1, dt=0.2, dtype=F64, schedule="eager")
+    silence, t = torch.zeros(10, 1, 1, dtype=F64), 0.2 * np.arange(1, 11)
+    v, _ = layer(silence)
+    assert abs(v.detach().numpy().ravel() - np.exp(-t)).max() < 3e-15
+    (slope,) = torch.autograd.grad(v[-1].sum(), list(layer.parameters()))
+    assert float(slope) == pytest.approx(relaxation_slope(1.0, 1.0, 2.0), abs=5e-3)
+    wanted = torch.tensor(erfcx(np.sqrt(t)), dtype=F64)
+    optimiser = torch.optim.Adam(layer.parameters(), 0.04)
+    for _ in range(20):
+        optimiser.zero_grad()
+        ((layer(silence)[0].ravel() - wanted) ** 2).sum().backward()
+        optimiser.step()
+        layer.project()
+        assert layer.values["alpha"].item() <= 1
+    assert 0.3 < layer.values["alpha"].item() < 0.7
+
+
+def test_an_end_that_does_not_train_says_so() -> None:
+    with pytest.warns(no.SaturatedWarning, match=r"alpha.* starts at 1.*sigmoid is flat.*transform: project"):
+        from_one("sigmoid").torch(1, dt=DT)
+    layer = from_one("project").torch(1, dt=DT)
+    assert float(layer.values["alpha"].detach()) == 1

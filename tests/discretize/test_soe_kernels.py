@@ -28,9 +28,10 @@ def bare() -> oracles.Numbers:
 
 
 def test_few_modes() -> None:
-    assert len(grid(10_000, 1e-6).points) <= 45
-    assert len(grid(32_768, 1e-6).points) <= 45
-    assert len(grid(32_768, 1e-3).points) <= 20
+    """With the one that is an ordinary leak."""
+    for steps, tolerance, most in ((10_000, 1e-6, 43), (32_768, 1e-6, 45), (32_768, 1e-3, 20), (32_768, 1e-8, 69)):
+        kernel = relaxation("v", A, LAM, DT, grid(steps, tolerance))
+        assert len(kernel.modes) <= most
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, pytest.param(1e-9, marks=pytest.mark.slow)])
@@ -60,11 +61,45 @@ def test_values_of_the_literature() -> None:
         assert abs(np.exp(-100 * d) @ w - wanted) < 1e-7
 
 
+@pytest.mark.parametrize("a", [0.9985, 0.9995, 1.0])
+def test_values_and_slopes_up_to_order_one(a: float) -> None:
+    """Above 1 - sqrt(tolerance) values are interpolated: within the tolerance, slopes within its square root."""
+    kernel, h = leaky(10_000, 1e-6), 1e-5
+    for lam, t in ((0.3, 1.0), (3.0, 0.3), (20.0, 1e-3)):
+        ends = []
+        for order in (a, a - h):
+            w, d = kernel(a=order, lam=lam, dt=1e-4)
+            ends.append(float(np.exp(-t / 1e-4 * d) @ w))
+        assert ends[0] == pytest.approx(oracles.relaxation(a, lam, t) if a < 1 else np.exp(-lam * t), abs=5e-7)
+        assert (ends[0] - ends[1]) / h == pytest.approx(oracles.relaxation_slope(a, lam, t), abs=1e-3)
+
+
 def test_order_one_is_one_leak() -> None:
     w, d = leaky(10_000, 1e-6)(a=1.0, lam=3.0, dt=0.01)
     heavy = w > 1e-14
     assert abs(w.sum() - 1) < 1e-14
     assert d[heavy] == pytest.approx(0.03, rel=1e-13)
+
+
+SLOPES = (0.1, 0.5, 0.9, 0.99, *(pytest.param(a, marks=pytest.mark.slow) for a in (0.2, 0.3, 0.7, 0.8, 0.95, 0.98)))
+
+
+@pytest.mark.parametrize("a", SLOPES)
+def test_the_slope_in_the_order(a: float) -> None:
+    """d E_a(-lam t^a)/da keeps four times the tolerance of the values, from the first step to the last."""
+    for lam in (0.01, 3.0):
+        for t in (1e-4, 0.02, 3.2768):
+            found = slope(leaky(32_768, 1e-6), t / 1e-4, a=a, lam=lam, dt=1e-4)
+            assert found == pytest.approx(oracles.relaxation_slope(a, lam, t), abs=4e-6)
+
+
+def slope(kernel: oracles.Numbers, n: float, a: float, **rest: float) -> float:
+    """By differences of the sum, whose error here is 1e-10."""
+    h, ends = 1e-5, []
+    for order in (a + h, a - h):
+        w, d = kernel(a=order, **rest)
+        ends.append(float(np.exp(-n * d) @ w))
+    return (ends[0] - ends[1]) / (2 * h)
 
 
 def test_an_order_that_is_a_number() -> None:

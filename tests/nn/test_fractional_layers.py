@@ -23,7 +23,7 @@ def test_chunks_equal_one_run(schedule: str) -> None:
     layer = neuron.torch(3, schedule=schedule)
     whole, _ = layer(x)
     first, carry = layer(x[:25])
-    assert {k: tuple(v.shape) for k, v in carry.items()} == {"memory(v)": (2, 3, 9), "v": (2, 3)}
+    assert {k: tuple(v.shape) for k, v in carry.items()} == {"memory(v)": (2, 3, 11), "v": (2, 3)}
     assert torch.equal(torch.cat([first, layer(x[25:], carry)[0]]), whole)
     wanted = neuron.simulate(drawn())
     assert np.array_equal(whole.detach().numpy(), wanted["s"])
