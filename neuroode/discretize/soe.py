@@ -53,7 +53,7 @@ def options(text: str, horizon: int | None) -> Options:
     given = dict(p.split("=", 1) for p in (inside.group(1) or "").split(",") if "=" in p) if inside else {}
     numbers = {k.strip(): float(v) for k, v in given.items()}
     found = Options(numbers.get("tolerance", TOLERANCE), int(numbers.get("steps", horizon or STEPS)))
-    if not FINEST <= found.tolerance <= COARSEST or found.steps < 1:
+    if not FINEST <= found.tolerance <= COARSEST or found.steps < 1 or numbers.get("steps", 1) % 1:
         raise RunError(
             f"method {text}", hint=f"tolerance is {FINEST:g} to {COARSEST:g}, steps a whole number of at least 1"
         )

@@ -243,15 +243,15 @@ def _propagated(
     way: HistoryStep, h: float, coefficients: Any, inputs: list[Array], carry: Any, memory: Any, past: Array,
     orders: Mapping[str, Array], lengths: Array | None,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """All steps at once, exact for inputs that are held."""
+    """All steps at once, exact for inputs that are held: v - v(0) = response * (drive - rate*v(0))."""
     order, rates = _terms(way, orders)[0][1], _lanes([orders[f"l.{s}"] for s in way.states])
     steps, before = inputs[0].shape[0], len(past)
     response = formulas.unit_response(order, rates, h, before + steps + 1)
     zero = jnp.zeros_like(memory[0])
     drive = jax.vmap(lambda *x: way.slope(coefficients, x, tuple(0 * c for c in carry), zero, 0.0))(*inputs)
+    drive = drive - rates * memory[0]
     forced = formulas.convolved(jnp.diff(response, axis=0), jnp.concatenate([past[:, 0], drive]), before)[:steps]
-    decay = (1 - rates * response)[before + 1 : before + steps + 1]
-    v = (decay * memory[0] + forced).astype(zero.dtype)
+    v = (memory[0] + forced).astype(zero.dtype)
     live = _live(lengths, inputs[0])
 
     def finish(carry: Any, row: Any) -> Any:

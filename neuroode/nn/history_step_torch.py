@@ -85,12 +85,11 @@ class HistoryStep:
         """
         known = self.pieces.known(m)
         start = self.pieces.start(m, known)
-        base = memory.base + start - self.pieces.carried(m)
-        memory = replace(memory, base=base)
+        before, memory = memory, replace(memory, base=memory.base + start - self.pieces.carried(m))
         end = self._end(m, known, memory, sums, newest, start if end is None else end, solve=end is None)
         reads = self.method.implicit or self.method.name == "abm"
         right = self._slope(m, known, memory, end, 1.0) if reads else memory.right
-        return self._closed(m, known, replace(memory, right=right), end)
+        return self._closed(m, known, replace(memory, right=right), end, before)
 
     def _slope(self, m: Moment, known: Row, memory: Memory, y: Tensor, fraction: float) -> Tensor:
         slope = self.pieces.slope(m, known, y, fraction)
@@ -137,8 +136,8 @@ class HistoryStep:
         wide = newest.detach().expand(count, *newest.shape[1:])[:, None]
         return one - wide * rows, slope.detach()
 
-    def _closed(self, m: Moment, known: Row, memory: Memory, end: Tensor) -> Done:
-        """Guards and resets, and what they do to the memory."""
+    def _closed(self, m: Moment, known: Row, memory: Memory, end: Tensor, before: Memory) -> Done:
+        """Guards and resets, and what they do to the memory; a lane that has ended keeps `before`."""
         signals = signals_of(self.pieces.guards(m, known, end))
         after = self.pieces.finish(m, known, end, signals)
         left = torch.stack([after.carry[i] for i in self.pieces.flow_slots])
@@ -147,7 +146,7 @@ class HistoryStep:
         right = memory.right if kept is None else memory.right * kept
         new = Memory(moved, right, self._due(m, known, memory, end, signals))
         if m.live is not None:
-            new = Memory.of([torch.where(m.live, x, old) for x, old in zip(new.rows(), memory.rows(), strict=True)])
+            new = Memory.of([torch.where(m.live, x, old) for x, old in zip(new.rows(), before.rows(), strict=True)])
             kept = None if kept is None else torch.where(m.live, kept, 1.0)
         return Done(after, new, end, kept)
 

@@ -29,6 +29,7 @@ from neuroode.program.values import joined
 
 Tensor = torch.Tensor
 PAST, MEMORY = "past", "memory"
+ENDED = " with samples that ended"  # in the digest of a carry from which flmm2 cannot go on
 
 
 class HistoryLayer(NeuronLayer):
@@ -67,13 +68,13 @@ class HistoryLayer(NeuronLayer):
 
     def _run(self, given: Sequence, carry: Carry | None) -> Found:
         ran, past = self._ran(given, carry, trace=False)
-        self._past = past
+        self._past = past, self.rule.name == "flmm2" and _differ(given.lengths)
         return ran.outputs, ran.carry, None
 
     def _carry(self, arrays: list[Tensor], last: Tensor | None, key: Tensor | None) -> Carry:
         made = super()._carry(arrays, last, key)
-        past = self.__dict__.pop("_past", None)
-        return Carry(dict(made) | (self._origin(arrays) if past is None else past), made.digest)
+        past, ended = self.__dict__.pop("_past", (None, False))
+        return Carry(dict(made) | (self._origin(arrays) if past is None else past), made.digest + ENDED * ended)
 
     def _origin(self, arrays: list[Tensor]) -> dict[str, Tensor]:
         """Past and memory before the first step."""
@@ -106,8 +107,7 @@ class HistoryLayer(NeuronLayer):
         if self.rule.name == "mittag_leffler":
             return propagated(step, call, start, past, memory, orders, self.dt)
         if self.rule.name == "flmm2" and before and call.lengths is not None:
-            raise Unsupported("method flmm2: starting weights count from one origin for all samples",
-                              hint="pass lengths= in the first call, or method: gl, l1, abm")  # fmt: skip
+            raise _one_origin("pass lengths= in the first call, or method: gl, l1, abm")
         weights = weights_of(step, orders, self.dt, before, call.steps, self._like.dtype)
         tail = sums_of_past(weights, past, call.steps)
         return self._way(step, weights, trace)(step, call, weights, start, memory, tail)
@@ -162,6 +162,8 @@ class HistoryLayer(NeuronLayer):
     # the carry
 
     def _start(self, given: Sequence, carry: Carry) -> list[Tensor]:
+        if isinstance(carry, Carry) and carry.digest == self._digest() + ENDED:
+            raise _one_origin("samples of one length before this call, or method: gl, l1, abm")
         wanted = ((given.batch, *self.size), self._like.dtype, str(self._like.device))
         own = {n: x for n, x in carry.items() if n not in (PAST, MEMORY)} if isinstance(carry, Carry) else carry
         check_carry(Carry(own, carry.digest) if isinstance(carry, Carry) else carry, self._digest(), wanted, _described,
@@ -180,6 +182,14 @@ class HistoryLayer(NeuronLayer):
         ):
             raise RunError("the carry's past does not fit", hint="the batch changed? pass carry=None to start afresh")
         return past, Memory.of(rows)
+
+
+def _differ(lengths: Tensor | None) -> bool:
+    return lengths is not None and bool((lengths != lengths[:1]).any())
+
+
+def _one_origin(hint: str) -> Unsupported:
+    return Unsupported("method flmm2: starting weights count from one origin for all samples", hint=hint)
 
 
 def _packed(past: Tensor, memory: list[Tensor]) -> dict[str, Tensor]:

@@ -84,7 +84,9 @@ def propagated(
     step: HistoryStep, call: Call, start: Sequence[Tensor], past: Tensor, memory: Memory, orders: Mapping[str, Tensor],
     h: float,
 ) -> Found:  # fmt: skip
-    """All steps at once, exact for inputs that are held: v = E*v(0) + response * drive, by one FFT.
+    """All steps at once, exact for inputs that are held: v - v(0) = response * (drive - rate*v(0)), by one FFT.
+
+    What the past takes in is 0 before a sample began, so samples of different lengths go on side by side.
 
     Raises:
         RunError: a right side grows with its own state.
@@ -99,11 +101,10 @@ def propagated(
     rest = [torch.zeros_like(wide[0]) for _ in start]
     m = Moment(coefficients=call.coefficients, carry=rest, inputs=wide, h=h)
     drive = pieces.slope(m, pieces.known(m), torch.stack([rest[i] for i in pieces.flow_slots]), 0.0)
-    drive = drive.reshape(lanes[0], t, *lanes[1:]).movedim(1, 0)
+    drive = drive.reshape(lanes[0], t, *lanes[1:]).movedim(1, 0) - rates.to(memory.base) * memory.base
     whole, dtype = torch.cat([past[:, 0], drive]), memory.base.dtype
     forced = convolved((response[1:] - response[:-1]).to(dtype), whole, len(past))[:t]
-    v = (1 - rates * response).to(dtype)[len(past) + 1 : len(past) + t + 1] * memory.base + forced
-    return _finished(step, call, start, v, memory, drive)
+    return _finished(step, call, start, memory.base + forced, memory, drive)
 
 
 def _finished(

@@ -20,13 +20,11 @@ from neuroode.discretize.types import Discretization
 from neuroode.program.hybrid import Hybrid, _Open, _Pieces
 from neuroode.program.lower import Value
 from neuroode.program.types import Program
+from neuroode.spec.schema import METHOD_VARIANTS
 from neuroode.system.types import Event, Jump, OdeSystem
 
 #: method -> its variants, the first is what the bare name means
-VARIANTS = {
-    "gl": ("explicit", "implicit"), "l1": ("implicit", "explicit"), "abm": ("",),
-    "flmm2": ("bdf2", "trapezoidal"), "mittag_leffler": ("",),
-}  # fmt: skip
+VARIANTS = METHOD_VARIANTS | {"abm": ("",), "mittag_leffler": ("",)}
 CALL = re.compile(r"(\w+)\s*(?:\(\s*(\w*)\s*\))?")
 
 

@@ -110,6 +110,10 @@ class _Memory:
             assert self.history.leaks is not None
             found = self.lanes.evaluate(self.history.leaks, {CLOCK: np.zeros(())})
             self.rates = [found[f"l.{s}"][0] for s in self.states]
+            if any(np.any(r < 0) for r in self.rates):
+                raise RunError(
+                    "method mittag_leffler: a right side grows with its own state", hint="method: flmm2 or abm"
+                )
         self.kernel = self._stacked(self._weights)
         zero = np.zeros((len(self.states), *self.lanes.shape))
         self.base, self.right = zero, zero

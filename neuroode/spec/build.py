@@ -175,8 +175,11 @@ def _method(node: Tree | None) -> str | tuple[tuple[str, str], ...]:
     return _one_method(node, "method")
 
 
+WITH_ARGUMENTS = ("semi_implicit", *schema.METHOD_OPTIONS, *schema.METHOD_VARIANTS)
+
+
 def _one_method(node: Tree, what: str) -> str:
-    """A method's name; `semi_implicit(v, u)` takes an order of states."""
+    """A method's name; `semi_implicit(v, u)` takes an order of states, `gl(implicit)` a variant."""
     text = text_of(node, what)
     assert isinstance(node, Scalar)
     if (head := text.partition("(")[0].strip()) in schema.METHOD_OPTIONS:
@@ -189,8 +192,14 @@ def _one_method(node: Tree, what: str) -> str:
     if isinstance(found, Ref):
         return name
     args = [a.name for a in found.args if isinstance(a, Ref)] if isinstance(found, Call) else []
-    if name != "semi_implicit" or not isinstance(found, Call) or len(args) != len(found.args):
-        refuse(node, f"{what} is '{text[:60]}'", "only semi_implicit(v, u) takes arguments, which are states")
+    variants = schema.METHOD_VARIANTS.get(name)
+    if variants and (len(args) != 1 or args[0] not in variants):
+        refuse(node, f"{what} is '{text[:60]}'", "write " + " or ".join(f"{name}({v})" for v in variants))
+    if name == "semi_implicit" and not (isinstance(found, Call) and len(args) == len(found.args)):
+        refuse(node, f"{what} is '{text[:60]}'", "write states in the order in which they move: semi_implicit(v, u)")
+    if not variants and name != "semi_implicit":
+        hint = f"write {name}; arguments are for {', '.join(WITH_ARGUMENTS)}"
+        refuse(node, f"{what} is '{text[:60]}', but {name} takes no arguments", hint)
     return f"{name}({', '.join(args)})"
 
 
@@ -203,7 +212,20 @@ def _with_options(node: Scalar, what: str, name: str, text: str) -> str:
     if inside and (f"{again})".replace(" ", "") != inside.replace(" ", "") or len(dict(rows)) != len(rows)):
         example = ", ".join(f"{key}={value}" for key, value in allowed.items())
         refuse(node, f"{what} is '{text[:60]}'", f"write {name}({example}), each at most once")
+    for key, value in rows:
+        low, high, whole = schema.METHOD_RANGES[key]
+        number = _float(value)
+        if number is None or not low <= number <= high or (whole and number != int(number)):
+            kind = "a whole number" if whole else "a number"
+            refuse(node, f"{what} is '{text[:60]}'", f"{key} is {kind} from {low:g} to {high:g}")
     return f"{name}({again})" if rows else name
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _default_input(spec: NeuronSpec, given: bool, reads: set[str]) -> NeuronSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from neuroode.expr.limits import apply
 from neuroode.expr.nodes import Binary, Expr, Neg, Node, Num, Ref, fold
@@ -13,15 +14,16 @@ from neuroode.spec.scope import Scope
 _CONSTANTS = {"pi": math.pi, "inf": math.inf}
 
 
-def evaluate(expr: Expr, scope: Scope) -> float | None:
-    """The value in SI units; None where it reads what is trained, drawn or only known at build time. Never raises."""
+def evaluate(expr: Expr, scope: Scope, known: Mapping[str, float] | None = None) -> float | None:
+    """The value in SI units; None where it reads what is trained, drawn or only known at build time, and is not
+    `known`. Never raises."""
 
     def combine(node: Node, below: list[float | None]) -> float | None:
         match node:
             case Num():
                 return None if node.imaginary else float(node.value) * _scale(node.unit)
             case Ref():
-                return _constant(node, scope)
+                return known[node.name] if known and node.name in known else _constant(node, scope)
             case Neg() | Binary() if None not in below:
                 return apply(node, *below)  # type: ignore[arg-type]
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from neuroode._errors import NeuroodeError, Place, SpecError
-from neuroode.expr.nodes import Binary, Call, Expr, Node, Num, Ref, names, walk
+from neuroode.expr.nodes import Binary, Call, Expr, Neg, Node, Num, Ref, names, walk
 from neuroode.expr.parse import expression
 from neuroode.expr.show import show
 from neuroode.spec.evaluate import evaluate, evaluate_in
@@ -200,7 +202,7 @@ def methods(scope: Scope) -> None:
             )
     kinds = {e.kind for e in scope.spec.equations}
     for each in [m for _, m in method] if isinstance(method, tuple) else [method]:
-        for state in each.partition("(")[2].rstrip(")").split(", ") if "(" in each and "=" not in each else ():
+        for state in each.partition("(")[2].rstrip(")").split(", ") if each.startswith("semi_implicit(") else ():
             if state not in states:
                 hint = did_you_mean(state, states)
                 raise SpecError(f"method {each} names '{state}', which is not a state", place=place, hint=hint)
@@ -227,30 +229,57 @@ def differentials(scope: Scope) -> None:
 
 
 def fractional_orders(scope: Scope) -> None:
-    """The order of D^alpha is in (0, 1], or a parameter whose domain is."""
+    """The order of D^alpha is in (0, 1], for all values in the domains of its parameters; coefficients stand still."""
     for e in scope.spec.equations:
-        for _, order in e.fractional:
+        for coefficient, order in e.fractional:
+            _still(scope, order, f"order {show(order)} of {e.name}", "an order reads parameters")
             value = evaluate(order, scope)
-            p = scope.parameters.get(order.name) if isinstance(order, Ref) else None
             if value is not None and not 0 < value <= 1:
                 raise _order_fault(e.name, show(order), order.mark.place)
-            if p and p.trainable and not _inside_unit(scope, p):
-                hint = 'domain: "interval(0.05, 1)"'
-                raise SpecError(f"the order {p.name} of D^{p.name} {e.name} may leave (0, 1]", place=order.mark.place,
-                                hint=hint)  # fmt: skip
-            if p is None and isinstance(order, Ref):
-                raise SpecError(f"the order {order.name} is not a parameter", place=order.mark.place)
+            if any(x is None or not 0 <= x <= 1 for x in _reach(scope, order)):
+                raise _order_leaves(e.name, order)
+            if coefficient is not None:
+                _still(scope, coefficient, f"coefficient {show(coefficient)} of D^{show(order)} {e.name}",
+                       "divide the right side by it")  # fmt: skip
+                if evaluate(coefficient, scope) == 0:
+                    raise SpecError(f"the coefficient of D^{show(order)} {e.name} is 0", place=coefficient.mark.place,
+                                    hint="leave the term out")  # fmt: skip
+
+
+def _order_leaves(name: str, order: Expr) -> NeuroodeError:
+    text, bare = show(order), isinstance(order, Ref)
+    hint = 'domain: "interval(0.05, 1)"' if bare else f"choose domains that keep {text} in (0, 1]"
+    what = f"the order {text} of D^{text if bare else f'({text})'} {name} may leave (0, 1]"
+    return SpecError(what, place=order.mark.place, hint=hint)
+
+
+def _still(scope: Scope, expr: Expr, what: str, hint: str) -> None:
+    """Parameters and constants alone are read; an order may not hide behind a definition."""
+    free = {p.name for p in scope.spec.parameters} | {"dt", "pi"}
+    for node in walk(expr):
+        if isinstance(node, Ref) and node.name not in free:
+            raise SpecError(f"the {what} reads {node.name}, which is not a parameter", place=node.mark.place, hint=hint)
+
+
+def _reach(scope: Scope, order: Expr) -> list[float | None]:
+    """Values of an order where its trained parameters are at the ends of their domains; None: no end."""
+    trained = [p for p in scope.spec.parameters if p.trainable and p.name in names(order)]
+    ends = [_ends(scope, p) for p in trained]
+    if None in ends:
+        return [None]
+    if not all(isinstance(n, Ref | Num | Binary | Neg) for n in walk(order)):
+        return []  # functions are not followed
+    return [evaluate(order, scope, dict(zip([p.name for p in trained], corner, strict=True)))
+            for corner in product(*ends) if trained]  # type: ignore[arg-type]  # fmt: skip
+
+
+def _ends(scope: Scope, p: ParameterDecl) -> tuple[float, ...] | None:
+    if p.domain == "unit":
+        return 0.0, 1.0
+    found = [evaluate_in(b, p.unit, scope) for b in p.bounds] if p.domain.startswith("interval") else [None]
+    return None if None in found else tuple(x for x in found if x is not None)
 
 
 def _order_fault(name: str, order: str, place: Place) -> NeuroodeError:
     hint = f"write an order above 0 and at most 1; D^1 {name} is d{name}/dt, a second derivative is {name}''"
     return SpecError(f"the order {order} of {name} is not in (0, 1]", place=place, hint=hint)
-
-
-def _inside_unit(scope: Scope, p: ParameterDecl) -> bool:
-    if p.domain == "unit":
-        return True
-    if not p.domain.startswith("interval"):
-        return False
-    low, high = (evaluate_in(b, p.unit, scope) for b in p.bounds)
-    return (low is None or low >= 0) and (high is None or high <= 1)

@@ -28,6 +28,12 @@ METHODS = (
 )  # fmt: skip
 #: numbers that a method takes by name, each with its default
 METHOD_OPTIONS = {"soe": {"tolerance": "1e-6", "steps": "32768"}}
+#: least, most, whether whole
+METHOD_RANGES = {"tolerance": (1e-9, 0.1, False), "steps": (1, 1e12, True)}
+#: variants of a method, the first is what the bare name means
+METHOD_VARIANTS = {
+    "gl": ("explicit", "implicit"), "l1": ("implicit", "explicit"), "flmm2": ("bdf2", "trapezoidal"),
+}  # fmt: skip
 MEMORY = ("jump", "impulse", "restart", "current")
 GRADIENTS = ("surrogate", "expected", "reinforce")
 SURROGATES = (

@@ -103,6 +103,11 @@ def test_the_propagator_and_samples_that_end() -> None:
         layer = built(quiet(), "mittag_leffler")
         v, _ = layer(jnp.asarray(X))
         assert np.abs(np.asarray(v) - quiet().simulate(X, STEP, method="mittag_leffler")["v"]).max() < 1e-12
+        propagator = built(quiet(), "mittag_leffler")
+        _, carry = propagator(jnp.asarray(X), lengths=jnp.asarray([STEPS, 9]))
+        _, own = propagator(jnp.asarray(X[:9, 1:]))
+        again, wanted = propagator(jnp.asarray(X), carry)[0], propagator(jnp.asarray(X[:, 1:]), own)[0]
+        assert np.abs(again[:, 1:] - wanted).max() < 1e-13
         spiking = built(CASES["jump"], "gl")
         out, carry = spiking(jnp.asarray(X), lengths=jnp.asarray([STEPS, 9]))
         alone, own = spiking(jnp.asarray(X[:9, 1:]))

@@ -172,9 +172,15 @@ def test_chunks_equal_the_whole(case: str, method: str) -> None:
     assert all((carry[n] - after[n]).abs().max() < 1e-10 for n in after)
 
 
-def test_samples_that_end_rest_and_go_on() -> None:
+ENDING = [("current", "gl"), ("current", "abm"), ("jump", "l1"), ("jump", "gl(implicit)"), ("quiet", "mittag_leffler")]
+
+
+@pytest.mark.parametrize("schedule", ["auto", "eager"])
+@pytest.mark.parametrize(("case", "method"), ENDING)
+def test_samples_that_end_rest_and_go_on(case: str, method: str, schedule: Any) -> None:
     x, lengths = drive(40, False), torch.tensor([40, 13])
-    layer = CASES["current"].torch(3, STEP, method="gl", dtype=DOUBLE)
+    neurons = CASES | {"quiet": quiet()}
+    layer = neurons[case].torch(3, STEP, method=method, dtype=DOUBLE, schedule=schedule)
     more = drive(20, False)
     with torch.no_grad():
         out, carry = layer(x, lengths=lengths)
@@ -182,9 +188,18 @@ def test_samples_that_end_rest_and_go_on() -> None:
         again, _ = layer(more, carry)
         wanted, _ = layer(more[:, 1:], own)
     assert not out[13:, 1].any()
-    assert torch.equal(out[:13, 1:], alone)
+    assert (out[:13, 1:] - alone).abs().max() < 1e-13
     assert (carry["v"][1:] - own["v"]).abs().max() < 1e-13
-    assert torch.equal(again[:, 1:], wanted)
+    assert (again[:, 1:] - wanted).abs().max() < 1e-13
+
+
+def test_linear_multistep_does_not_go_on_from_samples_that_ended() -> None:
+    x, layer = drive(40, False), CASES["jump"].torch(3, STEP, method="flmm2", dtype=DOUBLE)
+    _, carry = layer(x, lengths=torch.tensor([40, 13]))
+    with pytest.raises(no.Unsupported, match="one origin"):
+        layer(x, carry)
+    _, carry = layer(x, lengths=torch.tensor([40, 40]))
+    layer(x, carry)
 
 
 def test_orders_per_neuron() -> None:
@@ -205,6 +220,13 @@ def test_orders_per_neuron() -> None:
         (wanted,) = torch.autograd.grad((eager(x)[0] * x).sum(), eager.parameters())
         assert own.shape == (3,)
         assert (own - wanted).abs().max() <= 1e-10 * wanted.abs().max()
+
+
+def test_a_variant_may_be_declared() -> None:
+    x = drive(20, False)
+    wanted, _ = neuron().torch(3, STEP, method="gl(implicit)", dtype=DOUBLE)(x)
+    found, _ = neuron(method="gl(implicit)").torch(3, STEP, dtype=DOUBLE)(x)
+    assert torch.equal(found, wanted)
 
 
 def test_several_orders() -> None:
@@ -284,6 +306,14 @@ def test_what_does_not_apply_is_refused(method: str, case: str) -> None:
     assert "hint" in str(error.value)
     with pytest.raises(no.Unsupported):
         CASES[case].simulate(np.zeros((3, 1, 1)), STEP, method=method)
+
+
+def test_growth_has_no_propagator() -> None:
+    grows = no.Neuron("g", equations="D^0.5 v = 3*v + I", outputs="v")
+    with pytest.raises(no.RunError, match="grows with its own state"):
+        grows.simulate(np.ones((3, 1, 1)), STEP, method="mittag_leffler")
+    with pytest.raises(no.RunError, match="grows with its own state"):
+        grows.torch(1, STEP, method="mittag_leffler")(torch.ones(3, 1, 1))
 
 
 def test_more_refusals() -> None:
