@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import log10
 
 from neuroode._errors import UnitError
 from neuroode.expr.unit_table import BASE, UNITS, Dimension
@@ -14,6 +15,7 @@ __all__ = [
     "UNITS",
     "Dimension",
     "coherent_text",
+    "half_decades",
     "is_unit_text",
     "over",
     "raised",
@@ -24,7 +26,9 @@ __all__ = [
 
 NONE: Dimension = tuple(Fraction(0) for _ in BASE)
 TIME: Dimension = UNITS["s"][1]
-_FACTOR = re.compile(r"\s*(?P<op>[*/]?)\s*(?P<name>[A-Za-z]+|1)(?:(?:\^|\*\*)(?P<power>[+-]?[0-9]{1,2}))?")
+_FACTOR = re.compile(
+    r"\s*(?P<op>[*/]?)\s*(?P<name>[A-Za-z]+|1)(?:(?:\^|\*\*)(?P<power>[+-]?(?:[0-9]\.[05]|[0-9]{1,2})))?"
+)
 _MAX_UNIT = 100
 
 
@@ -36,6 +40,8 @@ def is_unit_text(text: str) -> bool:
 def scale_and_dimension(text: str) -> tuple[Fraction, Dimension]:
     """The factor to SI and the exponents of (m, kg, s, A, K, mol) of a unit text such as `mV` or `1/ms`.
 
+    Powers are whole or half, as in `mV*ms^-0.5`, the amplitude of a noise; a factor with a root in it is rounded.
+
     Raises:
         UnitError: the text is no product or quotient of the units in the table.
     """
@@ -43,6 +49,16 @@ def scale_and_dimension(text: str) -> tuple[Fraction, Dimension]:
     if found is None:
         raise UnitError(f"'{text}' is not a unit", hint="SI prefixes on s V A S F Ohm Hz K m mol, and their quotients")
     return found
+
+
+def half_decades(text: str) -> int:
+    """k, where the factor of a unit text to SI is 10^(k/2): prefixes and cm are all that it is made of.
+
+    Raises:
+        UnitError: the text is no product or quotient of the units in the table.
+    """
+    factor = scale_and_dimension(text)[0]
+    return round(2 * (log10(factor.numerator) - log10(factor.denominator)))  # of integers: any size
 
 
 def _parse(text: str) -> tuple[Fraction, Dimension] | None:
@@ -56,8 +72,8 @@ def _parse(text: str) -> tuple[Fraction, Dimension] | None:
         unit = (Fraction(1), NONE) if found["name"] == "1" else UNITS.get(found["name"])
         if unit is None:
             return None
-        power = int(found["power"] or 1) * (-1 if found["op"] == "/" else 1)
-        scale, dimension = scale * unit[0] ** power, times(dimension, raised(unit[1], Fraction(power)))
+        power = Fraction(found["power"] or 1) * (-1 if found["op"] == "/" else 1)
+        scale, dimension = scale * Fraction(unit[0] ** power), times(dimension, raised(unit[1], power))
         at = found.end()
     return scale, dimension
 
@@ -98,10 +114,10 @@ def coherent_text(dimension: Dimension) -> str:
     """A unit text of that dimension whose scale is 1, such as `V^1*s^-1`.
 
     Raises:
-        UnitError: a fractional power of a unit.
+        UnitError: a power of a unit that is neither whole nor half.
     """
     m, kg, s, a, k, mol = dimension
     powers = {"V": kg, "A": a + kg, "s": s + 3 * kg, "m": m - 2 * kg, "K": k, "mol": mol}  # kg = V A s^3/m^2
-    if any(p.denominator != 1 for p in powers.values()):
-        raise UnitError(f"{show_dimension(dimension)} has a fractional power of a unit")
-    return "*".join(f"{name}^{p}" for name, p in powers.items() if p)
+    if any(p.denominator > 2 for p in powers.values()):
+        raise UnitError(f"{show_dimension(dimension)} has a power of a unit that is neither whole nor half")
+    return "*".join(f"{name}^{float(p):g}" for name, p in powers.items() if p)

@@ -216,7 +216,8 @@ def numeric(p: ParameterDecl, value: Any) -> Array:
         return np.asarray(value, complex if p.type == "complex" else float)
     except (TypeError, ValueError) as error:
         kind = "numbers" if p.type == "complex" else "real numbers"
-        raise RunError(f"parameter '{p.name}': {value!r} is not made of {kind}") from error
+        hint = f"write {kind}" + (f" in {p.unit}, the unit that '{p.name}' declares" if p.unit else ", without a unit")
+        raise RunError(f"parameter '{p.name}': {value!r} is not made of {kind}", hint=hint) from error
 
 
 def fit(spec: NeuronSpec, p: ParameterDecl, value: Array, size: tuple[int, ...]) -> Array:

@@ -72,6 +72,8 @@ def _known(scope: Scope, site: Site, ref: Ref) -> None:
     if names.is_increment(name):
         if site.role != "differential":
             hint = "write the equation as a differential: dv = f*dt + g*dW"
+            if site.role == "fractional":
+                hint = "noise reaches a fractional state through another: du = -u/tau*dt + g*dW, D^alpha v reads u"
             raise SpecError(
                 f"'{name}' in {site.what}: Wiener increments stand in differentials", place=place, hint=hint
             )

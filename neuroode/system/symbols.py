@@ -14,7 +14,7 @@ from neuroode.expr import functions as fn
 from neuroode.expr.nodes import Binary, Call, Compare, Cond, Expr, Logic, Neg, Node, Num, Ref, TimeIndex, walk
 from neuroode.expr.show import show
 from neuroode.expr.unit_table import Dimension
-from neuroode.expr.units import scale_and_dimension
+from neuroode.expr.units import half_decades
 from neuroode.spec.names import is_increment
 from neuroode.spec.rules_complex import cause
 from neuroode.spec.rules_units import dimensions
@@ -148,10 +148,10 @@ class SymbolTable:
     def dt(self) -> sp.Symbol:
         return self.symbols.setdefault("dt", sp.Symbol("dt", positive=True))
 
-    def scale(self, name: str) -> sp.Rational:
+    def scale(self, name: str) -> sp.Expr:
         """Base units per declared unit of `name`."""
         unit = self.spec.dt.unit if name == "dt" and self.spec.dt else self.units.get(name)
-        return _rational(scale_and_dimension(unit)[0]) if unit else sp.S.One
+        return _factor(unit) if unit else sp.S.One
 
 
 @dataclass
@@ -226,7 +226,7 @@ class Reader:
 
     def _number(self, node: Num) -> sp.Expr:
         value = _rational(node.value) * (sp.I if node.imaginary else 1)
-        return value * _rational(scale_and_dimension(node.unit)[0]) if node.unit else value
+        return value * _factor(node.unit) if node.unit else value
 
     def _call(self, node: Call) -> sp.Expr:
         if node.name == "after":
@@ -363,6 +363,11 @@ def _as_number(c: Condition) -> sp.Expr:
     if c.op == "and":
         return sp.Mul(*parts)
     return 1 - sp.Mul(*[1 - p for p in parts])
+
+
+def _factor(unit: str) -> sp.Expr:
+    """Base units in one of `unit`, as a power of ten, so that roots of units cancel."""
+    return sp.Integer(10) ** sp.Rational(half_decades(unit), 2)
 
 
 def _rational(value: Fraction | int) -> sp.Rational:

@@ -26,6 +26,16 @@ def test_a_line_is_split_into_drift_and_diffusion() -> None:
     assert str(system).startswith("dx = (I[t] - x/tau)*dt + (s*x)*dW + (1/2)*dW_2  (stratonovich)")
 
 
+@pytest.mark.parametrize("amplitude", ["0.3 mV*ms^-0.5", "0.3 mV/ms^0.5", "9.486832980505138 mV*s^-0.5"])
+def test_an_amplitude_may_have_half_powers_of_a_unit(amplitude: str) -> None:
+    keys: dict = {"dt": "1 ms", "states": {"v": no.State(unit="mV")}}
+    found = made("dv = -v/tau*dt + g*dW", parameters={"tau": "20 ms", "g": amplitude}, **keys)
+    same = made("dv = -v/tau*dt + sqrt(D)*dW", parameters={"tau": "20 ms", "D": "0.09 mV^2/ms"}, **keys)
+    run = {"steps": 30, "batch": 2, "seed": 0}
+    np.testing.assert_allclose(found.simulate(**run)["v"], same.simulate(**run)["v"], rtol=1e-12)
+    assert "ms" not in amplitude or "sqrt(10)" not in str(found.discretize())  # roots of milli cancel
+
+
 def test_an_increment_has_the_unit_of_the_root_of_time() -> None:
     keys: dict = {
         "dt": "1 ms", "parameters": {"tau": "20 ms", "s": "0.2 mV"}, "states": {"v": no.State(init="-1 mV", unit="mV")},
