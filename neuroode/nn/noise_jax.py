@@ -71,6 +71,11 @@ def fresh_key(frame: Any, batch: int, seed: Any, key: Any) -> Array:
 
 
 def _seed(seed: Any, key: Any) -> Array:
+    """uint32 of one of both."""
+    if seed is not None and key is not None:
+        raise RunError("the call passes seed= and key=, which say the same thing twice", hint="leave one of them out")
+    if seed is None and not hasattr(key, "dtype"):
+        raise RunError(f"key is {key!r}, no key of JAX", hint="pass key=jax.random.key(0), or seed=0")
     return jnp.asarray(seed, jnp.uint32) if seed is not None else jax.random.bits(key, (), jnp.uint32)
 
 

@@ -34,7 +34,7 @@ def with_noise(layer: Any, given: Sequence, carry: Any, seed: Any, noise: Mappin
     replayed = check_replayed(program, noise)
     if not program.noise:
         return given
-    key = _key(layer, given, carry, seed)
+    key = _key(layer, given, carry, seed, set(replayed) == {g.name for g in streams(program)})
     rows = _replayed(layer, given, replayed)
     found = [rows[n.name] if n.name in rows else _drawn(layer, given, n, key) for n in program.noise]
     steps = given.inputs[0].shape[0] if given.lengths is None else given.lengths
@@ -42,8 +42,8 @@ def with_noise(layer: Any, given: Sequence, carry: Any, seed: Any, noise: Mappin
     return replace(given, inputs=[*given.inputs, *found], noise_key=after)
 
 
-def _key(layer: Any, given: Sequence, carry: Any, seed: Any) -> Tensor:
-    """(B, 2): seed and first step of each sample."""
+def _key(layer: Any, given: Sequence, carry: Any, seed: Any, replayed: bool) -> Tensor:
+    """(B, 2): seed and first step of each sample. Where all noise is replayed, the generator is left alone."""
     device = layer._like.device
     if carry is not None and NOISE_KEY in carry:  # whether it is of this layer is asked where its states are read
         before = carry[NOISE_KEY]
@@ -51,7 +51,7 @@ def _key(layer: Any, given: Sequence, carry: Any, seed: Any) -> Tensor:
             raise RunError(f"carry '{NOISE_KEY}' is {tuple(before.shape)}, expected ({given.batch}, 2)",
                            hint="the batch changed? pass carry=None to start afresh")  # fmt: skip
         return before if seed is None else torch.stack([torch.full_like(before[:, 0], seed), before[:, 1]], dim=1)
-    return fresh_key(given.batch, device, seed)
+    return fresh_key(given.batch, device, 0 if replayed and seed is None else seed)
 
 
 def fresh_key(batch: int, device: Any, seed: int | None = None) -> Tensor:

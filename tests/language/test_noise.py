@@ -97,6 +97,17 @@ def test_a_mapped_axis_is_more_samples() -> None:
     assert not torch.equal(apart[0], apart[1])
 
 
+def test_a_call_that_replays_everything_draws_nothing() -> None:
+    layer, x = escape().torch(4, dtype=F64), drive(12, 2, 4)
+    noise = {"U": torch.rand(3, 12, 2, 4, dtype=F64), "Z": torch.randn(3, 12, 2, 4, 2, dtype=F64)}
+    before = torch.get_rng_state()
+    found = torch.func.vmap(lambda n: layer(x, noise=n)[0]["v"])(noise)
+    for i in range(3):
+        wanted = layer(x, noise={k: v[i] for k, v in noise.items()})[0]["v"]
+        torch.testing.assert_close(found[i], wanted, rtol=1e-12, atol=1e-12)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_layers_of_a_stack_draw_apart_and_recurrent_ones_too() -> None:
     neuron = escape().replace(outputs="s")
     stack = Stack(neuron.torch(4, dtype=F64), neuron.torch(4, dtype=F64, recurrent=True))

@@ -68,6 +68,8 @@ def test_what_does_not_fit_is_refused() -> None:
     for call, message in (
         ({}, "'escape' has noise, and the call passes no key"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 1, "key": KEY}, "seed= and key=, which say the same thing twice"),
+        ({"key": 3}, "key is 3, no key of JAX"),
         ({"seed": 0, "noise": {"W": x}}, "'W' is no noise stream"),
         ({"seed": 0, "noise": {"U": x[:3]}}, "noise 'U' is"),
     ):
