@@ -57,8 +57,9 @@ def _differing(found: Discretization, free: dict[str, sp.Expr], still: frozenset
 
 
 def _is_read(system: OdeSystem, still: frozenset[str]) -> bool:
-    names = {s for n, e in system.flows.items() if n not in still for s in map(str, e.free_symbols)}
-    return bool(still & names)
+    rows = list(system.flows.items())
+    rows += [(n, g) for n, own in system.diffusion.items() for g in own.values()]
+    return bool(still & {str(s) for n, e in rows if n not in still for s in e.free_symbols})
 
 
 def _at_rest(system: OdeSystem, still: frozenset[str]) -> OdeSystem:
