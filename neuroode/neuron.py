@@ -246,7 +246,7 @@ class Neuron:
         from neuroode.program.finite import require_finite
         from neuroode.program.history_run import with_past
         from neuroode.program.interpret import run
-        from neuroode.program.noise import noise_of_run
+        from neuroode.program.noise import checked_seed, noise_of_run
         from neuroode.program.operators import functions
         from neuroode.program.pack import groups, packed_by_name, unpacked
         from neuroode.program.values import initial_values, joined, slots, tables
@@ -274,7 +274,7 @@ class Neuron:
                     f"input '{g.name}' is {arrays[g.name].shape}, '{found[0].name}' is "
                     f"{arrays[found[0].name].shape}; they must agree"
                 )
-        step, rng = self.step_length(dt), np.random.default_rng(seed)
+        step, rng = self.step_length(dt), np.random.default_rng(checked_seed(seed))
         start = initial_values(self.spec, step, shape[2:], rng, parameters or {})
         values = slots(self.spec, start, shape[2:]) | {"dt": np.asarray(step)}
         inputs = dict(zip(declared, unpacked(arrays, found), strict=True))

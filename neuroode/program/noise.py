@@ -36,12 +36,17 @@ def streams(program: Program) -> tuple[Group, ...]:
 
 def check_seed(program: Program, seed: Any) -> None:
     """Raise RunError where a seed is given that is none, or that nothing reads."""
-    if seed is None:
-        return
+    if seed is not None and not program.noise:
+        raise RunError(f"seed={checked_seed(seed)}: '{program.name}' has no noise", hint="leave seed= out")
+    if seed is not None:
+        checked_seed(seed)
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed, or RunError."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
         raise RunError(f"seed is {seed!r}, expected a whole number from 0 to 2^32 - 1")
-    if not program.noise:
-        raise RunError(f"seed={seed}: '{program.name}' has no noise", hint="leave seed= out")
+    return int(seed)
 
 
 def check_replayed(program: Program, given: Any) -> Mapping[str, Any]:

@@ -220,3 +220,42 @@ def test_a_coefficient_that_all_noise_shares_has_a_slope_at_0() -> None:
     layer(steps=1, batch=1, seed=0)[0]["a"].sum().backward()
     at_1 = layer.set(s=1.0)(steps=1, batch=1, seed=0)[0]["a"].sum()
     assert next(layer.parameters()).grad.item() == pytest.approx(at_1.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("off", [1e-10, -1e-7, 1e-4, -1e-3, 0.1])
+def test_small_variances_keep_their_digits_near_the_critical_point(off: float) -> None:
+    """(C - phi_1)/D by its quotient would lose as many digits as D is small."""
+    gamma, h = 2 + off, 0.01
+    B, Q = np.array([[0, 1], [-1, -gamma]]), np.diag([0, 2 * gamma * 0.7])
+    _, _, S = transition(harmonic(), h, "exact", {"gamma": gamma, "T": 0.7})
+    np.testing.assert_allclose(S, van_loan(B, Q, h)[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 4 / 3, 0.1, 7.7])
+def test_noise_of_fewer_dimensions_than_states_has_a_root_with_slopes(ratio: float) -> None:
+    """Equal leaks that read one noise: the second pivot is rounding, of either sign."""
+    for s in np.linspace(0.1, 0.5, 7):
+        n = made("da = -a*dt + s*dW\ndb = -b*dt + r*s*dW", method="exact", outputs={"a": "a", "b": "b"},
+                 parameters={"s": {"value": float(s), "trainable": True}, "r": ratio})  # fmt: skip
+        layer = n.torch(1, dtype=torch.float64, schedule="eager")
+        y, _ = layer(steps=2, batch=3, seed=0)
+        torch.testing.assert_close(y["b"], ratio * y["a"], atol=1e-6, rtol=0)
+        y["b"].square().sum().backward()
+        assert next(layer.parameters()).grad.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("equations", "reason", "keys"),
+    [
+        ("dz = (-0.3 + 2*i)*z*dt + 0.2*dW : complex", "its states are complex: their noise has two", {}),
+        (
+            "dq = p*dt\ndp = (-(1 + I)*q - p + z)*dt + dW\ndz = -z*dt + 0.5*dW_2",
+            "noise reaches 3 coupled states, whose coefficients change from step to step, more than 2",
+            {"inputs": {"I": "current"}},
+        ),
+    ],
+)
+def test_linear_neurons_without_a_transition_say_why(equations: str, reason: str, keys: dict[str, object]) -> None:
+    (update,) = made(equations, **keys).discretize().updates
+    assert update.method == "euler_maruyama"
+    assert reason in update.why

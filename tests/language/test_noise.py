@@ -84,6 +84,9 @@ def test_what_does_not_fit_is_refused() -> None:
             layer(x, **call)
     with pytest.raises(no.RunError, match="seed=1: 'lif' has no noise"):
         no.load("lif").torch(4, 1.0)(torch.zeros(3, 2, 4), seed=1)
+    for model in ("lif", "noisy_lif"):
+        with pytest.raises(no.RunError, match="seed is -1, expected a whole number"):
+            no.load(model).simulate(np.zeros((3, 2, 4)), seed=-1)
     with pytest.raises(no.RunError, match="noise 'U' is"):
         escape().simulate(x.numpy(), noise={"U": x[:3].numpy()})
 
