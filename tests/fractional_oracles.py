@@ -63,7 +63,7 @@ class Numbers:
         self.ends = [[self._compiled(getattr(m, what)) for m in self.kernel.modes] for what in ("weight", "decay")]
 
     def _compiled(self, e: sp.Expr) -> tuple[list[str], Callable]:
-        own = {"phi": _phi, "minimum": np.minimum, "sigmoid": lambda y: 1 / (1 + np.exp(-y))}
+        own = {"phi": _phi, "minimum": np.minimum, "maximum": np.maximum, "sigmoid": lambda y: 1 / (1 + np.exp(-y))}
         for s in e.free_symbols:
             self.places.setdefault(s.name, sp.Symbol(f"_{len(self.places)}"))
         names = sorted(s.name for s in e.free_symbols)

@@ -26,11 +26,13 @@ class Grid:
         points: log(rate*dt), ascending.
         widths: their spacing (the slope of the map from whole numbers).
         edge: orders above 1 - edge are interpolated between 1 - edge and 1, where the grid would be too short.
+        steps: the reach in time.
     """
 
     points: tuple[float, ...]
     widths: tuple[float, ...]
     edge: float
+    steps: int
 
 
 def grid(steps: int, tolerance: float) -> Grid:
@@ -51,7 +53,7 @@ def grid(steps: int, tolerance: float) -> Grid:
         bend = (fast - inner) * _ramp(right) - (slow - inner) * _ramp(left)
         width = inner + (fast - inner) * _normal(right) + (slow - inner) * _normal(left)
         rows.append((low + inner * k + SOFT * bend, width))
-    return Grid(tuple(r[0] for r in rows), tuple(r[1] for r in rows), min(sqrt(tolerance), 0.1))
+    return Grid(tuple(r[0] for r in rows), tuple(r[1] for r in rows), min(sqrt(tolerance), 0.1), steps)
 
 
 SOFT = 1.87  # points over which the spacing changes

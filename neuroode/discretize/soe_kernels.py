@@ -5,7 +5,9 @@ A leak, D^a v = -lam*(v - u): Mittag-Leffler relaxation is a mean of ordinary on
     r(phi)^a = lam sin(pi a phi)/sin(pi a (1 - phi)),
 so v = sum W z with dz/dt = -r*(z - u), and W sums to 1. With phi = sigmoid(a*rho - log(lam)) the trapezoidal rule in
 rho (`soe_grid.py`) serves every order: for a = 1 every r is lam. What lies beyond the ends is added to the last
-weights, by the Euler-Maclaurin formula; then weights are divided by their sum.
+weights, by the Euler-Maclaurin formula; then weights are divided by their sum. The slowest mode so stands for all rates
+below the grid; where the leak is weak they have nearly all the weight, and its rate is set so that the Laplace
+transform of the sum, sum W r/(s + r) = lam/(s^a + lam), is right at the longest time, s = 1/(steps*dt).
 
 Near a = 1 the slope in the order comes from phi and 1 - phi about 1 - a, and a finite grid cuts one end off before the
 other. So one more mode, with the rate lam^(1/a) of the ordinary leak that has the same time constant, takes the share
@@ -28,7 +30,7 @@ from math import exp
 import sympy as sp
 
 from neuroode.discretize.soe_grid import Grid
-from neuroode.expr.functions import minimum, phi, sigmoid
+from neuroode.expr.functions import maximum, minimum, phi, sigmoid
 from neuroode.system.types import Fractional
 
 Stage = tuple[sp.Symbol, sp.Expr]
@@ -76,11 +78,22 @@ def relaxation(name: str, order: sp.Expr, lam: sp.Expr, dt: sp.Symbol, points: G
         positions.append(y)
     raw[0] += _tail(positions[0], shape * points.widths[0])
     raw[-1] += _tail(-positions[-1], shape * points.widths[-1])
-    weights = [share * w for w in _normalised(name, raw, stages)]
+    weights = _normalised(name, raw, stages)
+    decays[0] = _stage(stages, f"slowest({name})", _slowest(weights, decays, shape * centre, shape, points.steps))
     decays.append(_stage(stages, f"decay({name})__{len(raw)}", dt * lam ** (1 / order)))
+    shares = [*(share * w for w in weights), 1 - share]
     modes = [Mode(_stage(stages, f"weight({name})__{k}", w), d, True)
-             for k, (w, d) in enumerate(zip([*weights, 1 - share], decays, strict=True))]  # fmt: skip
+             for k, (w, d) in enumerate(zip(shares, decays, strict=True))]  # fmt: skip
     return Kernel(tuple(modes), tuple(stages), lam)
+
+
+def _slowest(weights: list[sp.Expr], decays: list[sp.Expr], level: sp.Expr, shape: sp.Expr, steps: int) -> sp.Expr:
+    """rate*dt of the first mode, between 0 and its place on the grid; `level`: log(lam*dt^a)."""
+    s = sp.Float(1 / steps)
+    others = sp.Add(*[w * d / (s + d) for w, d in zip(weights[1:], decays[1:], strict=True)])
+    missing = sigmoid(level + shape * sp.log(steps).evalf()) - others
+    part = minimum(maximum(missing / (weights[0] + sp.Float(1e-30)), 0), decays[0] / (s + decays[0]))
+    return s * part / (1 - part)
 
 
 def _excess(angle: sp.Symbol, turn: sp.Symbol, y: sp.Symbol, near: sp.Symbol) -> sp.Expr:
@@ -100,10 +113,11 @@ def _tail(y: sp.Expr, width: sp.Expr) -> sp.Expr:
 
 
 def _normalised(name: str, raw: list[sp.Expr], stages: list[Stage]) -> list[sp.Expr]:
+    """Raw weights over their sum."""
     masses = [_stage(stages, f"mass({name})__{k}", m) for k, m in enumerate(raw)]
     total = sp.Symbol(f"total({name})", positive=True)
     stages.append((total, sp.Add(*masses)))
-    return [m / total for m in masses]
+    return [_stage(stages, f"mean({name})__{k}", m / total) for k, m in enumerate(masses)]
 
 
 @cache

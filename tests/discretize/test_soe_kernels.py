@@ -61,6 +61,17 @@ def test_values_of_the_literature() -> None:
         assert abs(np.exp(-100 * d) @ w - wanted) < 1e-7
 
 
+@pytest.mark.parametrize("a", [0.1, 0.5, 0.9, 0.999, 1.0])
+@pytest.mark.parametrize("lam", [1e-2, 1e-5, 1e-9])
+def test_a_weak_leak_keeps_a_relative_tolerance(a: float, lam: float) -> None:
+    """D^a v = -lam v + 1 from 0 is (1 - E_a(-lam t^a))/lam = t^a/Gamma(1 + a) - lam t^2a/Gamma(1 + 2a) + ..."""
+    t = np.geomspace(1e-4, 1, 12)
+    x = lam * t**a
+    wanted = sum((-x) ** k * t**a / gamma(1 + (k + 1) * a) for k in range(12))
+    w, d = leaky(10_000, 1e-6)(a=a, lam=lam, dt=1e-4)
+    assert (-np.expm1(-np.outer(t / 1e-4, d)) @ w / lam) / wanted == pytest.approx(1, abs=2e-6)
+
+
 @pytest.mark.parametrize("a", [0.9985, 0.9995, 1.0])
 def test_values_and_slopes_up_to_order_one(a: float) -> None:
     """Above 1 - sqrt(tolerance) values are interpolated: within the tolerance, slopes within its square root."""
