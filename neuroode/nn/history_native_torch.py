@@ -132,6 +132,9 @@ class _Loop:
         self.born = torch.zeros(self.steps + 1, len(self.step.states), self.lanes, dtype=torch.int64) if lost else None
         self.rest = tail.new_zeros(len(self.step.states), self.lanes)
         self.far = Far(self.own, self.step.channels, self.steps, self.born)
+        self.structs: dict[int, tuple[array[int], list[Tensor]]] = {}
+        starts = weights.starts
+        self.alone = 0 if starts is None else min(max(0, starts.shape[1] - weights.before), self.steps)
         self.segments = self._segments()
 
     def _ends(self, lengths: Tensor) -> Tensor:
@@ -151,9 +154,7 @@ class _Loop:
 
     def _segments(self) -> list[tuple[int, int]]:
         """(first, last): blocks, and steps with starting weights of their own."""
-        starts, before = self.weights.starts, self.weights.before
-        alone = 0 if starts is None else min(max(0, starts.shape[1] - before), self.steps)
-        cuts = sorted({*range(alone + 1), *range(0, self.steps, BLOCK), self.steps})
+        cuts = sorted({*range(self.alone + 1), *range(0, self.steps, BLOCK), self.steps})
         return list(pairwise(cuts))
 
     def _coefficients(self, t: int) -> list[Tensor]:
@@ -174,13 +175,22 @@ class _Loop:
         found["#dt"] = like.new_full((), float(self.call.h))
         return [found[c.name].contiguous() for c in self.step.program.coefficients]
 
-    def words(self, first: int, last: int, coefficients: Sequence[Tensor]) -> array[int]:
-        """The struct of a call."""
+    def struct(self, first: int, last: int) -> array[int]:
+        """That of a call; those of steps with the same coefficients are one."""
+        key = first if first < self.alone or first + self.weights.before == 0 else -1
+        if key not in self.structs:
+            coefficients = self._coefficients(first)  # the struct has their addresses only
+            self.structs[key] = self._words(coefficients), coefficients
+        words, _ = self.structs[key]
+        words[1], words[2], words[3] = first, last, first - first % BLOCK
+        return words
+
+    def _words(self, coefficients: Sequence[Tensor]) -> array[int]:
         threads = torch.get_num_threads() if self.lanes >= PARALLEL_LANES else 1
         threads = threads if os.getpid() == self.kernel.process else 1  # OpenMP does not survive a fork
         kept = [self.carry.data_ptr(), int(self.keep), *(o.data_ptr() for o in self.outputs), self.events.data_ptr()]
         return array("q", (
-            self.lanes, first, last, first - first % BLOCK, self.steps, threads, _at(self.ends),
+            self.lanes, 0, 0, 0, self.steps, threads, _at(self.ends),
             *map(_at, coefficients), *map(_at, self.inputs), *(_at(self.own[p]) for p in self.step.pairs),
             self.lanes if self.wide else 1, _at(self.sums), _at(self.values), *kept, _at(self.born), _at(self.rest),
         ))  # fmt: skip
@@ -189,8 +199,7 @@ class _Loop:
         for first, last in self.segments:
             if first and first % BLOCK == 0:
                 self.far.spread(first, self.values, self.sums)
-            coefficients = self._coefficients(first)  # the struct has their addresses only
-            run_struct(self.kernel.forward, self.words(first, last, coefficients))
+            run_struct(self.kernel.forward, self.struct(first, last))
             self._forget(first, last)
             self._start(first, last)
         limit = 2e4 * torch.finfo(self.values.dtype).eps
@@ -243,8 +252,8 @@ class _Back:
         self.past = past.reshape(values.shape).contiguous()
         self.values, self.sums = self.past.clone(), torch.zeros_like(values)
         self.inputs = [torch.zeros_like(x) for x in loop.inputs]
-        self.totals = {n: torch.zeros(loop.lanes, dtype=torch.float64) for n in loop.kernel.trained}
-        self.newest: dict[int, Tensor] = {}
+        self.totals: dict[int, Tensor] = {}  # by row of `newest`: (trained, lanes), double
+        self.trained = values.new_zeros(len(loop.kernel.trained), loop.lanes)
         self.kernel = {p: torch.zeros_like(w) for p, w in loop.own.items()} if loop.born is not None else {}
         self.near = {p: values.new_zeros(BLOCK, values.shape[2], loop.lanes) for p in self.kernel}
         self.alive: Tensor | None = None
@@ -261,16 +270,17 @@ class _Back:
         self.left = ((self.values * loop.values).sum((0, 1)) + known).contiguous()
         self.next = torch.full_like(born[-1], loop.steps)
 
-    def run(self) -> None:
-        loop = self.loop
+    def run(self, learns: bool) -> None:
+        """All steps; `learns`: the weights get a gradient."""
+        loop, words = self.loop, self._words()
         for first, last in reversed(loop.segments):
             if last % BLOCK == 0 and last < loop.steps:
                 loop.far.gather(last, self.sums, self.values)
-                if loop.born is not None:
+                if loop.born is not None and learns:
                     loop.far.kernel_gradients_at(last, loop.values, self.sums, self.kernel)
             self._started(first, last)
-            self._segment(first, last)
-        if loop.born is None:
+            self._segment(first, last, words)
+        if loop.born is None and learns:
             self.kernel = loop.far.kernel_gradients(loop.values, self.sums)
         for p, w in self.near.items():
             size = min(BLOCK, loop.steps)
@@ -283,25 +293,39 @@ class _Back:
             rows = starts[before + last + 1 : before + self.loop.steps + 1, before + first]
             self.values[first, 0] += (self.loop._start_rows(rows) * self.sums[last:, 0]).sum(0)
 
-    def _segment(self, first: int, last: int) -> None:
-        loop, trained = self.loop, self.loop.kernel.trained
-        coefficients = loop._coefficients(first)
-        forward = loop.words(first, last, coefficients)
-        found = loop.values.new_zeros(len(trained), loop.lanes)
-        run_struct(loop.kernel.backward, (
-            forward.buffer_info()[0], *map(_at, self.outputs), *(g.stride(0) for g in self.outputs), _at(self.values),
-            _at(self.sums), *map(_at, self.inputs), _at(self.carry), _at(found),
-            *(_at(self.near.get(p)) for p in loop.step.pairs), _at(self.tail), _at(self.past), _at(self.alive),
-            _at(self.left), _at(self.next),
+    def _words(self) -> array[int]:
+        pairs = self.loop.step.pairs
+        return array("q", (
+            0, *map(_at, self.outputs), *(g.stride(0) for g in self.outputs), _at(self.values), _at(self.sums),
+            *map(_at, self.inputs), _at(self.carry), _at(self.trained), *(_at(self.near.get(p)) for p in pairs),
+            _at(self.tail), _at(self.past), _at(self.alive), _at(self.left), _at(self.next),
         ))  # fmt: skip
+
+    def _segment(self, first: int, last: int, words: array[int]) -> None:
+        loop = self.loop
+        forward = loop.struct(first, last)
+        words[0] = forward.buffer_info()[0]
+        run_struct(loop.kernel.backward, words)
         at = min(loop.weights.before + first, len(loop.weights.newest) - 1)
-        for n, row in zip(trained, found, strict=True):
-            if n.startswith("#newest."):
-                k = loop.step.states.index(n.removeprefix("#newest."))
-                total = self.newest.setdefault(at, loop.values.new_zeros(len(loop.step.states), loop.lanes))
-                total[k] += row
-            else:
-                self.totals[n] += row
+        if at not in self.totals:
+            self.totals[at] = torch.zeros(self.trained.shape, dtype=torch.float64)
+        self.totals[at] += self.trained
+        self.trained.zero_()
+
+    def of_coefficients(self) -> dict[str, Tensor]:
+        """Cotangents of trained coefficients, lanes flat."""
+        total = torch.stack(list(self.totals.values())).sum(0)
+        return dict(zip(self.loop.kernel.trained, total, strict=True))
+
+    def of_newest(self, like: Tensor) -> Tensor:
+        """Cotangents of the weights of the right side at the end of a step."""
+        found, names = torch.zeros_like(like), self.loop.kernel.trained
+        for at, total in self.totals.items():
+            for k, s in enumerate(self.loop.step.states):
+                if f"#newest.{s}" in names:
+                    row = total[names.index(f"#newest.{s}")].reshape(self.loop.shape)
+                    found[at, k] += _narrowed(row[None], found[at, k])
+        return found
 
 
 class _Run(torch.autograd.Function):
@@ -330,7 +354,7 @@ class _Run(torch.autograd.Function):
         with torch.no_grad():
             tail, last = tensors[sum(counts[:4])], torch.stack([r.reshape(-1) for r in rows])
             back = _Back(loop, tail, given[:outputs], last, given[-2], given[-1])
-            back.run()
+            back.run(any(ctx.needs_input_grad[5 + sum(counts[:5]) :]))
             found = _cotangents(back, tensors, counts)
         return None, None, None, None, None, *once(found, (*tensors, *given))
 
@@ -340,9 +364,10 @@ def _cotangents(back: _Back, tensors: Sequence[Tensor], counts: Sequence[int]) -
     loop, shape = back.loop, back.loop.shape
     n, k, c = counts[0], sum(counts[:2]), sum(counts[:3])
     names = [x.name for x in loop.step.program.coefficients]
+    totals = back.of_coefficients()
     found: list[Tensor | None] = []
     for name, x in zip(names, tensors[:n], strict=False):
-        total = back.totals.get(name)
+        total = totals.get(name)
         found.append(torch.zeros_like(x) if total is None else _narrowed(total.reshape(shape), x))
     found += [g.reshape(x.shape[0], *shape) for g, x in zip(back.inputs, tensors[n:k], strict=True)]
     carry = back.carry.reshape(-1, *shape)
@@ -352,13 +377,13 @@ def _cotangents(back: _Back, tensors: Sequence[Tensor], counts: Sequence[int]) -
     tail = back.sums if loop.born is None else torch.where(loop.born[:-1, None] == 0, back.sums, 0.0)
     found.append(tail.reshape(tensors[c + counts[3]].shape))
     weights = loop.weights
+    if not back.kernel:
+        return [*found, *(torch.zeros_like(w) for w in weights.tensors())]
     kernel = {p: g.reshape(*g.shape[:2], *(shape if loop.wide else ())) for p, g in back.kernel.items()}
     rows = [(w, kernel[o, i]) for o, row in enumerate(weights.kernel) for i, w in enumerate(row) if w is not None]
     found += [_narrowed(g, w) if loop.wide else g.reshape(w.shape) for w, g in rows]
-    newest = torch.zeros_like(weights.newest)
-    for at, g in back.newest.items():
-        newest[at] = _narrowed(g.reshape(-1, *shape), newest[at])
-    return [*found, newest, *([] if weights.starts is None else [_of_starts(back, weights.starts)])]
+    starts = [] if weights.starts is None else [_of_starts(back, weights.starts)]
+    return [*found, back.of_newest(weights.newest), *starts]
 
 
 def _of_starts(back: _Back, starts: Tensor) -> Tensor:
