@@ -10,79 +10,27 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from ctypes import c_void_p
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from neuroode._errors import Unsupported
-from neuroode.emit.c_history import BLOCK, emit_history, plain_outputs
+from neuroode.emit.c_history import BLOCK, plain_outputs
+from neuroode.nn.history_kernel_torch import Native, is_wide
 from neuroode.nn.history_run_torch import Found, Weights, fast
 from neuroode.nn.history_step_torch import HistoryStep, Memory
-from neuroode.nn.kernels_torch import warn_once
-from neuroode.nn.native_kernels_torch import DTYPES, run_struct
+from neuroode.nn.native_kernels_torch import run_struct
 from neuroode.nn.native_torch import refuse_transforms
 from neuroode.nn.once_torch import once
 from neuroode.nn.steps_torch import Call
-from neuroode.program.adjoint import adjoint
-from neuroode.program.history_step import Remembered, remembered
-from neuroode.solvers.native import load
 from neuroode.solvers.on_torch.blocks_torch import Far
 
 Tensor = torch.Tensor
 PARALLEL_LANES = 1024  # from which a second thread is worth its start
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
-    """A loaded kernel. `trained`: names of the coefficients that get a gradient."""
-
-    step: Remembered
-    trained: tuple[str, ...]
-    forward: Any
-    backward: Any
-    process: int
-
-
 class _Unsolved(Exception):
     """Newton's method needs more iterations than native code makes."""
-
-
-_known: dict[tuple[str, torch.dtype], Native] = {}
-
-
-def native_of(step: HistoryStep, weights: Weights, like: Tensor) -> Native | None:
-    """The kernel of a layer's step; None where there is none: another device or dtype, torch.compile, no compiler
-    (with a warning), a step that is not one program."""
-    if like.device.type != "cpu" or like.dtype not in DTYPES or torch.compiler.is_compiling():
-        return None
-    made = remembered(step.history, step.method, step.durations, "neuron" if _is_wide(weights) else "layer")
-    if made is None:
-        return None
-    key = made.program.digest, like.dtype
-    if key not in _known:
-        try:
-            _known[key] = _built(made, like.dtype)
-        except Unsupported as error:
-            warn_once(str(error))
-            return None
-    return _known[key]
-
-
-def _built(step: Remembered, dtype: torch.dtype) -> Native:
-    back = adjoint(step.program)
-    library = load(emit_history(step, back, DTYPES[dtype]), double=dtype == torch.float64)
-    functions = library.neuron_history_forward, library.neuron_history_backward
-    for function in functions:
-        function.argtypes = (c_void_p,)
-    return Native(step, tuple(n for n, _ in back.coefficients), *functions, os.getpid())
-
-
-def _is_wide(weights: Weights) -> bool:
-    """Whether neurons have weights of their own."""
-    return any(w[0].numel() > w.shape[1] for row in weights.kernel for w in row if w is not None)
 
 
 def native(
@@ -113,7 +61,7 @@ class _Loop:
         coefficients, inputs, carry, memory, (tail,) = groups
         self.kernel, self.call, self.weights, self.keep = kernel, call, weights, keep
         self.step, self.steps, self.shape = kernel.step, len(tail), tuple(tail.shape[3:])
-        self.lanes, self.wide = tail[0, 0, 0].numel(), _is_wide(weights)
+        self.lanes, self.wide = tail[0, 0, 0].numel(), is_wide(weights)
         self.values = tail.new_empty(self.steps, *tail.shape[1:3], self.lanes)
         self.sums = tail.reshape(self.values.shape).clone()
         self.inputs = [self._flat(x, 1) for x in inputs]

@@ -14,7 +14,8 @@ import torch
 from neuroode._errors import RunError, Unsupported
 from neuroode.nn.carry import Carry, check_carry
 from neuroode.nn.eager_torch import eager_program
-from neuroode.nn.history_native_torch import native, native_of
+from neuroode.nn.history_kernel_torch import native_of
+from neuroode.nn.history_native_torch import native
 from neuroode.nn.history_run_torch import Found as Ran
 from neuroode.nn.history_run_torch import Weights, fast, plain
 from neuroode.nn.history_step_torch import HistoryStep, Memory
