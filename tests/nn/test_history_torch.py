@@ -204,9 +204,8 @@ def test_linear_multistep_does_not_go_on_from_samples_that_ended() -> None:
 
 def test_orders_per_neuron() -> None:
     each = np.array([0.3, 0.6, 1.0])
-    many = neuron(parameters={
-        "alpha": no.Parameter(each.tolist(), domain="interval(0.05, 1)", per="neuron"), "tau": 0.5, "v_th": 0.6,
-    })  # fmt: skip
+    alpha = no.Parameter(each.tolist(), domain="interval(0.05, 1)", per="neuron", transform="project")
+    many = neuron(parameters={"alpha": alpha, "tau": 0.5, "v_th": 0.6})
     x = drive(grad=False)
     for method in ("gl", "abm", "flmm2"):
         layer = many.torch(3, STEP, method=method, dtype=DOUBLE)
