@@ -20,7 +20,7 @@ from neuroode.program.schedule import PARALLEL
 Array = jax.Array
 
 
-def _prepare(frame: Any, parameters: Parameters, batch: int) -> tuple[tuple[Array, ...], list[Array]]:
+def prepare(frame: Any, parameters: Parameters, batch: int) -> tuple[tuple[Array, ...], list[Array]]:
     """Coefficients and inits: a few numbers per neuron, once per call, in float64 where jax has it."""
     prologue = eager_jax.jax_program(frame.program).prologue
     coefficients, inits = prologue(parameters.slots(), jnp.asarray(frame.dt, widest()))
@@ -32,7 +32,7 @@ def _prepare(frame: Any, parameters: Parameters, batch: int) -> tuple[tuple[Arra
 
 @partial(jax.jit, static_argnums=(0, 2))
 def first(frame: Any, parameters: Parameters, batch: int) -> list[Array]:
-    return _prepare(frame, parameters, batch)[1]
+    return prepare(frame, parameters, batch)[1]
 
 
 def _run_layer(
@@ -40,7 +40,7 @@ def _run_layer(
     inputs: list[Array], start: list[Array] | None, last: Array | None, lengths: Array | None,
     durations: Array | None = None,
 ) -> tuple[list[Array], list[Array], Array | None, list[Array], dict[str, Array]]:  # fmt: skip
-    coefficients, inits = _prepare(frame, parameters, inputs[0].shape[1])
+    coefficients, inits = prepare(frame, parameters, inputs[0].shape[1])
     carry = inits if start is None else list(start)
     inputs = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     step, inputs = times_jax.step_of(frame, parameters, inputs, durations)

@@ -101,7 +101,7 @@ def _run(
     frame: Any, trace: bool, parameters: Any, inputs: list[Array], start: list[Array] | None, past: Array | None,
     memory: list[Array] | None, lengths: Array | None,
 ) -> tuple[Any, ...]:  # fmt: skip
-    coefficients, inits = forward_jax._prepare(frame, parameters, inputs[0].shape[1])
+    coefficients, inits = forward_jax.prepare(frame, parameters, inputs[0].shape[1])
     carry = tuple(inits if start is None else start)
     rows = [*inputs, *tables_jax.rows(frame, parameters, inputs, start, lengths)]
     rows = [jnp.broadcast_to(x, inputs[0].shape) for x in _held(rows, lengths)]

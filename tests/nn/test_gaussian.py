@@ -33,7 +33,7 @@ def test_the_step_of_a_layer_is_the_transition() -> None:
     order = [step.states.index(n) for n in ("q__0", "p__0")]
     np.testing.assert_allclose(step.A[0][order][:, order].detach(), P, atol=1e-14)
     np.testing.assert_allclose(step.S[2][order][:, order].detach(), S, atol=1e-15)
-    assert step.noisy == [0, 1]
+    assert step.noisy == (0, 1)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 40])
