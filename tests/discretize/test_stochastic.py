@@ -259,3 +259,17 @@ def test_linear_neurons_without_a_transition_say_why(equations: str, reason: str
     (update,) = made(equations, **keys).discretize().updates
     assert update.method == "euler_maruyama"
     assert reason in update.why
+
+
+@pytest.mark.parametrize(
+    ("equations", "message"),
+    [
+        ("dq = p*dt\ndr = p*dt\ndp = (-q^3 - r - p)*dt + dW", "velocity of two positions"),
+        ("dq = p*dt\ndp = (-q^3 - p - b)*dt + dW\nda = b*dt\ndb = (-a - b)*dt + dW_2", "the force on p reads b"),
+        ("dq = p*dt\ndp = (-q^3 - p + z)*dt + dW\ndz = -z*dt + dW_2", "z: no pair"),
+    ],
+)
+def test_what_is_no_langevin_equation(equations: str, message: str) -> None:
+    with pytest.raises(no.Unsupported, match=message):
+        made(equations).discretize(method="baoab")
+    assert "euler_maruyama" in methods(made(equations)).values()

@@ -110,6 +110,41 @@ def test_the_kl_of_paths_is_the_mean_of_log_ratios() -> None:
     assert abs(found.item() - ratio.mean().item()) < 4 * ratio.std().item() / samples**0.5
 
 
+def joint(step: object, mean: torch.Tensor, P: torch.Tensor, drive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Law of x(0), ..., x(T) as one vector, by writing every x as a linear map of x(0) and all noise."""
+    A, L, n = step.A[0], step.L[0], len(mean)
+    T, m = len(drive), step.L.shape[-1]
+    maps, means = [torch.cat([torch.linalg.cholesky(P), torch.zeros(n, T * m, dtype=F64)], 1)], [mean]
+    for t in range(T):
+        new = A @ maps[-1]
+        new[:, n + t * m : n + (t + 1) * m] += L
+        maps.append(new)
+        means.append(A @ means[-1] + drive[t])
+    full = torch.cat(maps)
+    return torch.cat(means), full @ full.T
+
+
+def test_the_kl_of_paths_is_that_of_their_joint_laws() -> None:
+    ours, theirs = (gaussian(harmonic(1, **v)) for v in ({"gamma": 0.8}, {"gamma": 2.5, "T": 1.6, "a": 3.0}))
+    mean, P = torch.tensor([0.5, -1.0], dtype=F64), torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=F64)
+    x, other_x = torch.linspace(-1, 1, 5, dtype=F64).reshape(5, 1, 1), torch.ones(5, 1, 1, dtype=F64)
+    with torch.no_grad():
+        found = kl_of_paths(ours, theirs, mean[None], P[None], 5, x, other_x)
+        laws = (joint(s, mean, P, s.drive(v)[:, 0]) for s, v in ((ours, x), (theirs, other_x)))
+        wanted = kl(*(part for law in laws for part in law))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-8)
+
+
+def test_noise_in_other_states_diverges() -> None:
+    start, none = torch.zeros(1, 2, dtype=F64), torch.zeros(1, 2, 2, dtype=F64)
+    one, both = (
+        gaussian(line(f"dq = p*dt{more}\ndp = (-q - p)*dt + dW").torch(1, dtype=F64, method="euler_maruyama"))
+        for more in ("", " + dW_q")
+    )
+    with pytest.raises(no.RunError, match="reaches different states"):
+        kl_of_paths(one, both, start, none, 4)
+
+
 def test_what_has_no_gaussian_step_is_refused() -> None:
     with pytest.raises(no.Unsupported, match="not affine in states"):
         gaussian(no.load("langevin").torch(1, dtype=F64))
