@@ -65,18 +65,24 @@ def known_names(scope: Scope) -> None:
         _known(scope, site, ref)
 
 
+def _as_differential(site: Site) -> str:
+    """How noise gets to where it stands in no differential."""
+    if site.role == "fractional":
+        return "noise reaches a fractional state through another: du = -u/tau*dt + g*dW, D^alpha v reads u"
+    if site.role == "definition" and site.target[:1] == "d" and site.target[1:]:
+        x = site.target[1:]  # nothing says that it is a state
+        return f"if this is the differential of {x}, declare the state: states: {{{x}: 0}}"
+    return "write the equation as a differential: dv = f*dt + g*dW"
+
+
 def _known(scope: Scope, site: Site, ref: Ref) -> None:
     place, name = ref.mark.place, ref.name
     if name == "m" and site.role == "surrogate":
         return
     if names.is_increment(name):
         if site.role != "differential":
-            hint = "write the equation as a differential: dv = f*dt + g*dW"
-            if site.role == "fractional":
-                hint = "noise reaches a fractional state through another: du = -u/tau*dt + g*dW, D^alpha v reads u"
-            raise SpecError(
-                f"'{name}' in {site.what}: Wiener increments stand in differentials", place=place, hint=hint
-            )
+            what = f"'{name}' in {site.what}: Wiener increments stand in differentials"
+            raise SpecError(what, place=place, hint=_as_differential(site))
         return
     if name in names.CONSTANTS or name in names.CLOCK:
         return _plain(ref, names.RESERVED[name])

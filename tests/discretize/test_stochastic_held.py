@@ -45,7 +45,7 @@ def test_time_runs_through_a_step() -> None:
         q += h / 2 * p
         p += h / 2 * (-(q**3) + (k + 1) * h)
         assert (rows["q"][k].item(), rows["p"][k].item()) == pytest.approx((q, p), abs=1e-12)
-    n = no.Neuron("louder", dt=h, equations="dx = t*dt + (1 + t)*dW", calculus="stratonovich")
+    n = no.Neuron("louder", dt=h, states={"x": 0}, equations="dx = t*dt + (1 + t)*dW", calculus="stratonovich")
     x = n.simulate(steps=2, batch=1, method="heun_stratonovich", noise=noise)["x"].ravel()
     steps = [h * (k + 0.5) * h + (1 + (k + 0.5) * h) * dW[k] for k in range(2)]
     np.testing.assert_allclose(x, np.cumsum(steps), atol=1e-12)
