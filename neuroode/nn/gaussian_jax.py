@@ -41,6 +41,11 @@ def _end(frame: Any, parameters: Parameters, rows: Mapping[str, Array]) -> Array
     return stack(eager_jax.run(program, coefficients, [wide[n][None] for n in program.inputs], start).carry)
 
 
+def moved(layer: Any) -> bool:
+    """Whether a solver, or a method of the whole past, moves the layer."""
+    return layer.frame.solver is not None
+
+
 def may_differ(x: Array) -> bool:
     """Whether some number is not 0, as far as it is known."""
     return isinstance(x, jax.core.Tracer) or bool((x != 0).any())

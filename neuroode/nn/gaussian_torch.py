@@ -32,6 +32,11 @@ def end(layer: Any, rows: Mapping[str, np.ndarray]) -> Tensor:
     return stack(run.carry)
 
 
+def moved(layer: Any) -> bool:
+    """Whether a solver, or a method of the whole past, moves the layer."""
+    return getattr(layer, "moved", False)
+
+
 def may_differ(x: Tensor) -> bool:
     """Whether some number is not 0."""
     return bool((x.detach() != 0).any())

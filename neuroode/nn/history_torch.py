@@ -50,6 +50,8 @@ class HistoryLayer(NeuronLayer):
         Unsupported: what such a method does not do, with the reason.
     """
 
+    moved = True  # by more than the formulas of its program
+
     def __init__(self, neuron: Any, size: int | tuple[int, ...], dt: float, **options: Any) -> None:
         _check(options)
         super().__init__(neuron, size, dt, **options)

@@ -122,6 +122,9 @@ def _reached(program: Program) -> list[int]:
 def _check_affine(layer: Any, program: Program) -> None:
     if any(e.jumps for e in layer.neuron.system(layer.dt).events):
         raise Unsupported(f"'{program.name}' has events that reset states: its paths are not Gaussian")
+    if _arrays(layer).moved(layer):
+        what = f"a solver moves '{program.name}', or a method with its whole past: a step of it is no formula"
+        raise Unsupported(what, hint="build the layer without solver=, with method 'exact' for one")
     if layer.recurrent:
         raise Unsupported(f"recurrent weights mix the neurons of '{program.name}': its transition is not one a neuron")
     if program.operators or program.tables or program.sums:

@@ -68,6 +68,8 @@ class SolverLayer(NeuronLayer):
         RunError: an option of the solver that is not there, or has no such value.
     """
 
+    moved = True  # by more than the formulas of its program
+
     def __init__(
         self, neuron: Any, size: int | tuple[int, ...], dt: float, *, solver: str, adjoint: str | None = None,
         solver_options: Mapping[str, Any] | None = None, gradient: str | None = None, **options: Any,

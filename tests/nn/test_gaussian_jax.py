@@ -112,6 +112,8 @@ def test_what_has_no_gaussian_step_is_refused() -> None:
         gaussian(line("dv = -v^3*dt + dW", "euler_maruyama"))
     with pytest.raises(no.Unsupported, match="recurrent weights mix the neurons"):
         gaussian(no.load("ou").jax(2, dtype=np.float64, recurrent=True, key=jax.random.key(0)))
+    with pytest.raises(no.Unsupported, match="a solver moves 'ou'"):
+        gaussian(no.load("ou").jax(1, dtype=np.float64, solver="diffrax", key=jax.random.key(0)))
     with pytest.raises(no.RunError, match="a covariance is not positive definite"):
         kl(jnp.zeros(2), -jnp.eye(2), jnp.zeros(2), jnp.eye(2))
 
