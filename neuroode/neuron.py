@@ -230,7 +230,7 @@ class Neuron:
             x: (T, B, *size*, *axes of the input*), or a mapping of such by input name; None without inputs.
             steps, batch, size: T, B and *size* of a neuron without inputs.
             parameters: constrained values that replace the declared ones; each broadcasts against *size*.
-            seed: of random inits and noise streams, 0 to 2^32 - 1.
+            seed: of random inits (of parameters and of states) and noise streams, 0 to 2^32 - 1.
             noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers.
             axes: sizes of axes that replace the declared ones.
             operators: functions of (B, *size*) of the external operators; (N, N) matrices of dense ones, else drawn.
@@ -249,6 +249,7 @@ class Neuron:
         from neuroode.program.noise import checked_seed, noise_of_run
         from neuroode.program.operators import functions
         from neuroode.program.pack import groups, packed_by_name, unpacked
+        from neuroode.program.start import start_of_run
         from neuroode.program.values import initial_values, joined, slots, tables
 
         if axes:
@@ -281,7 +282,8 @@ class Neuron:
         inputs |= noise_of_run(program, shape, step, seed, noise)
         inputs |= tables(self.spec, start, shape[2:], shape[0])
         calls = functions(program, operators or {}, shape[2:], rng)
-        trace = past.run(values, inputs) if past else run(program, values, inputs, operators=calls).trace
+        begin = start_of_run(program, values, shape[1:], seed)
+        trace = past.run(values, inputs) if past else run(program, values, inputs, begin, calls).trace
         rows = packed_by_name(joined(trace), partial(np.stack, axis=-1))
         if check_finite:
             require_finite(self.spec.name, rows)

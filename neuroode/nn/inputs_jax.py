@@ -22,7 +22,8 @@ SHORT = (jnp.float16, jnp.bfloat16)
 class Sequence:
     """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in.
 
-    `durations`: the length of each step, (T, B or 1), of a call with times. `noise_key`: after the call.
+    `durations`: the length of each step, (T, B or 1), of a call with times. `noise_key`: after the call. `start_seeds`,
+    (B,), of a call that starts afresh from values that are drawn.
     """
 
     inputs: list[jax.Array]
@@ -31,6 +32,7 @@ class Sequence:
     dtype: Any
     durations: jax.Array | None = None
     noise_key: jax.Array | None = None
+    start_seeds: jax.Array | None = None
 
 
 def read_inputs(frame: Any, x: Any, lengths: Any, steps: int | None, batch: int | None, times: Any = None) -> Sequence:

@@ -22,7 +22,8 @@ WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """Inputs (T, B, *size*) in the program's order, one an element; `dtype` is what the outputs are returned in;
-    `durations` of steps that differ, (T, B or 1, 1, ...); `noise_key` after the call, where there is noise."""
+    `durations` of steps that differ, (T, B or 1, 1, ...); `noise_key` after the call, where there is noise;
+    `start_key`, (B, 2), where the call starts afresh from values that are drawn."""
 
     inputs: list[Tensor]
     batch: int
@@ -30,6 +31,7 @@ class Sequence:
     dtype: torch.dtype
     durations: Tensor | None = None
     noise_key: Tensor | None = None
+    start_key: Tensor | None = None
 
 
 def read_inputs(

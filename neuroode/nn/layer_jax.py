@@ -28,6 +28,7 @@ from neuroode.nn.recurrent import Recurrent, recurrent_names, refuse_parallel
 from neuroode.nn.recurrent_jax import RecurrentWeights
 from neuroode.nn.scans_jax import WHOLE, Place, place_of
 from neuroode.nn.stack_jax import OnlyOutput
+from neuroode.nn.start_jax import drawn, first
 from neuroode.program.types import Program
 from neuroode.program.values import joined
 
@@ -101,8 +102,7 @@ class NeuronLayer(eqx.Module):
             says what runs how. All but eager are for reverse mode.
         recurrent: True or `Recurrent(...)`: W_rec (N, N) times the output of the step before is added to an input.
         init: name -> expression, replaces the value of named parameters, e.g. {"omega": "uniform(15, 50)"}.
-        reset_gradient: through | detached, for all events.
-        surrogate: replaces the surrogate of all events.
+        reset_gradient, surrogate: of all events: through | detached; what replaces their surrogates.
         dtype: of the parameters; float32 or float64; None is jax's own.
         check_finite: outside of jit, raise with step, lane and state; inside, raise without them.
         axes: sizes of axes inside the neuron that replace the declared ones.
@@ -226,7 +226,7 @@ class NeuronLayer(eqx.Module):
             carry: of an earlier call; None starts from the declared init.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
             steps, batch: T and B of a neuron without inputs.
-            key: of `jax.random`, for noise streams; neurons without read none, equinox's containers pass one.
+            key: of `jax.random`, for noise and drawn inits of states; who has none reads none (equinox passes one).
             seed: in place of a key, 0 to 2^32 - 1; a carry goes on with its own where neither is given.
             noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers, with gradients.
             times: (T,) or (T, B) observation times in the declared unit, increasing from above 0, at which the steps
@@ -255,9 +255,8 @@ class NeuronLayer(eqx.Module):
     def _traced(self, given: Sequence, carry: JaxCarry | None) -> tuple[dict[str, Array], JaxCarry]:
         found = self._run(given, carry, trace=True)
         named = joined(dict(zip([n for n, _ in self.program.trace], found.trace, strict=True)))
-        return self.frame.border.join_by_name(named), self._carry(
-            found.carry, found.last, given.noise_key, found.beside
-        )
+        after = self._carry(found.carry, found.last, given.noise_key, found.beside)
+        return self.frame.border.join_by_name(named), after
 
     def iterations(self, x: Any = None, carry: JaxCarry | None = None, **call: Any) -> dict[str, Array]:
         """How many iterations such a call takes with schedule="newton", by states; empty with another schedule."""
@@ -279,12 +278,13 @@ class NeuronLayer(eqx.Module):
         return sample_jax.sample(self, x, carry, **call)
 
     def init_carry(self, batch: int, *, key: Any = None, seed: Any = None) -> JaxCarry:
-        """The carry before the first step, (batch, *size*, *axes*) each; `key` or `seed` of noise."""
+        """The carry before the first step, (batch, *size*, *axes*) each; `key` or `seed` of noise and drawn inits."""
         if not isinstance(batch, int) or batch < 0:
             raise RunError(f"batch is {batch!r}, expected a number of samples")
         last = jnp.zeros((batch, *self.size), self.frame.dtype) if self.recurrent else None
-        noise = fresh_key(self.frame, batch, seed, key) if self.program.noise else None
-        return self._carry(forward_jax.first(self.frame, self.parameters_of_neuron, batch), last, noise)
+        at = fresh_key(self.frame, batch, seed, key) if self.program.noise or self.program.start else None
+        states = first(self.frame, self.parameters_of_neuron, batch, None if at is None else at[:, 0])
+        return self._carry(states, last, at if self.program.noise else None)
 
     def _run(self, given: Sequence, carry: Any, trace: bool) -> eager_jax.JaxRun:
         frame, start, last = self.frame, None, None
@@ -297,6 +297,7 @@ class NeuronLayer(eqx.Module):
         elif self.recurrent:
             last = jnp.zeros(shape, frame.dtype)
         tables_jax.check_reach(frame, given.inputs[0].shape[0], given.lengths, start)
+        start = drawn(self, given) or start
         if isinstance(frame.solver, history_jax.Choice):
             return history_jax.run(self, given, carry, start, trace)
         inner = self.parameters_of_neuron, self.weights, self.operators_of_neuron
@@ -394,7 +395,5 @@ def _seed(key: Any) -> list[int]:
         raise RunError("a jax layer needs a key", hint="neuron.jax(size=..., key=jax.random.key(0))")
     data = jax.random.key_data(key)
     if isinstance(data, jax.core.Tracer):
-        raise Unsupported(
-            "a layer cannot be built inside jit or vmap", hint="build a list of layers, jax.tree.map(stack) them"
-        )
+        raise Unsupported("a layer cannot be built inside jit or vmap", hint="build a list, jax.tree.map(stack) it")
     return [int(n) for n in np.ravel(np.asarray(data))]

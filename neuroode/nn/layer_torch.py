@@ -24,8 +24,10 @@ from neuroode.nn.recurrent_torch import RecurrentWeights
 from neuroode.nn.sample_torch import sample
 from neuroode.nn.spikes_torch import spike_times
 from neuroode.nn.stack_torch import OnlyOutput
+from neuroode.nn.start_torch import drawn, first
 from neuroode.nn.tables_torch import with_tables
 from neuroode.nn.times_torch import coefficients_at
+from neuroode.program.noise import check_seed
 from neuroode.program.schedule import PARALLEL
 from neuroode.program.types import Program
 from neuroode.program.values import joined
@@ -154,11 +156,11 @@ class NeuronLayer(torch.nn.Module):
         Args:
             x: (T, B, *size*), or a dict of them by input name; None for a neuron without inputs.
             steps, batch: T and B of a neuron without inputs.
-            carry: of an earlier call; None starts from the declared init.
+            carry: of an earlier call; None starts from the declared init, drawn for each lane where it draws.
             lengths: (B,) valid steps per sample: afterwards its states rest, its outputs are 0.
             times: (T,) or (T, B), at which the steps end, in the unit of dt: step k runs from times[k-1], or 0, to
                 times[k], with x[k] held over it. None: every dt.
-            seed: of the noise streams, 0 to 2^32 - 1; None: that of the carry, else drawn from torch's generator.
+            seed: of noise and drawn inits, 0 to 2^32 - 1; None: that of the carry, else drawn from torch's generator.
             noise: stream name -> (T, B, *size*, *axes*), replayed in place of drawn numbers, with gradients.
 
         Raises:
@@ -209,15 +211,14 @@ class NeuronLayer(torch.nn.Module):
         """
         return sample(self, x, carry, **call)
 
-    def init_carry(self, batch: int) -> Carry:
-        """The carry before the first step, (batch, *size*) each."""
+    def init_carry(self, batch: int, *, seed: int | None = None) -> Carry:
+        """The carry before the first step, (batch, *size*) each; `seed` of noise and of drawn initial values."""
         if not isinstance(batch, int) or batch < 0:
             raise RunError(f"batch is {batch!r}, expected a number of samples")
-        _, inits = self._prologue()
-        shape = (batch, *self.size)
-        last = self._like.new_zeros(shape) if self.recurrent else None
-        key = fresh_key(batch, self._like.device) if self.program.noise else None
-        return self._carry([v.to(self._like.dtype).expand(shape) for v in inits], last, key)
+        check_seed(self.program, seed)
+        key = fresh_key(batch, self._like.device, seed) if self.program.noise or self.program.start else None
+        states, last = first(self, self._prologue()[1], batch, key)
+        return self._carry(states, last, key if self.program.noise else None)
 
     def _prologue(self) -> tuple[list[Tensor], list[Tensor]]:
         """Coefficients and inits, computed in float64: a few numbers per neuron, once per call."""
@@ -241,6 +242,7 @@ class NeuronLayer(torch.nn.Module):
             return None
         start = None if carry is None else self._start(given, carry)
         full = with_tables(self, given, start)
+        start = drawn(self, given) or start
         weights = [] if self.weights is None else [self.weights.matrix(), self.weights.bias]
         found = call_torch.run(call, full.inputs, start, given.lengths, [w for w in weights if w is not None])
         return found and (*found, found[1].pop() if self.recurrent else None)
@@ -268,11 +270,9 @@ class NeuronLayer(torch.nn.Module):
         coefficients, inits = self._prologue()
         if given.durations is not None:
             coefficients = coefficients_at(self, given.durations)
-        dtype, shape = self._like.dtype, (given.batch, *self.size)
-        wide = [c.to(dtype) for c in coefficients]
+        wide = [c.to(self._like.dtype) for c in coefficients]
         if carry is None:
-            last = self._like.new_zeros(shape) if self.recurrent else None
-            return wide, [v.to(dtype).expand(shape) for v in inits], last
+            return wide, *first(self, inits, given.batch, given.start_key)
         start = self._start(given, carry)
         last = start.pop() if self.recurrent else None
         return wide, start, last

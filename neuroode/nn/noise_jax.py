@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from neuroode._errors import RunError
 from neuroode.nn.carry import NOISE_KEY
 from neuroode.nn.inputs_jax import Sequence, checked, read_inputs
-from neuroode.program.noise import check_replayed, check_seed, elements, streams
+from neuroode.program.noise import check_replayed, check_seed, elements, refuse_unread, streams
 from neuroode.solvers.on_jax.random_jax import draw
 
 Array = jax.Array
@@ -25,8 +25,8 @@ def given_of(
     """What a call passes, checked: inputs, the length of each step, noise (T, B, *size*) and the noise key it leaves.
 
     Args:
-        key, seed: what noise is drawn from; None goes on with the carry's. noise: stream name -> (T, B, *size*,
-            *axes*), replayed.
+        key, seed: what noise and initial values are drawn from; None goes on with the carry's. noise: stream name ->
+            (T, B, *size*, *axes*), replayed.
 
     Raises:
         RunError: something that does not fit, or noise without a key.
@@ -35,9 +35,15 @@ def given_of(
     if not isinstance(seed, jax.Array):
         check_seed(program, seed)
     replayed = check_replayed(program, noise)
+    begins = program.start is not None and carry is None
+    if not program.noise and not begins:
+        refuse_unread(program, seed)
+        return given
+    unread = not begins and set(replayed) == {g.name for g in streams(program)}
+    at = _key(frame, given.batch, carry, seed, key, unread)
+    given = replace(given, start_seeds=at[:, 0]) if begins else given
     if not program.noise:
         return given
-    at = _key(frame, given.batch, carry, seed, key, set(replayed) == {g.name for g in streams(program)})
     rows = _replayed(frame, given, replayed)
     found = [rows[n.name] if n.name in rows else _drawn(frame, given, n, at) for n in program.noise]
     count = given.inputs[0].shape[0] if given.lengths is None else given.lengths
@@ -45,8 +51,8 @@ def given_of(
     return replace(given, inputs=[*given.inputs, *found], noise_key=after)
 
 
-def _key(frame: Any, batch: int, carry: Any, seed: Any, key: Any, replayed: bool) -> Array:
-    """(B, 2): seed and first step of each sample."""
+def _key(frame: Any, batch: int, carry: Any, seed: Any, key: Any, unread: bool) -> Array:
+    """(B, 2): seed and first step of each sample; any where nothing reads it."""
     fresh = seed is not None or key is not None
     if carry is not None and NOISE_KEY in carry:  # whether it is of this layer is asked where its states are read
         before = carry[NOISE_KEY]
@@ -54,7 +60,7 @@ def _key(frame: Any, batch: int, carry: Any, seed: Any, key: Any, replayed: bool
             raise RunError(f"carry '{NOISE_KEY}' is {before.shape}, expected ({batch}, 2)",
                            hint="the batch changed? pass carry=None to start afresh")  # fmt: skip
         return before.at[:, 0].set(_seed(seed, key)) if fresh else before
-    return fresh_key(frame, batch, 0 if replayed and not fresh else seed, key)
+    return fresh_key(frame, batch, 0 if unread and not fresh else seed, key)
 
 
 def fresh_key(frame: Any, batch: int, seed: Any, key: Any) -> Array:
@@ -64,7 +70,8 @@ def fresh_key(frame: Any, batch: int, seed: Any, key: Any) -> Array:
         RunError: neither seed nor key is given.
     """
     if seed is None and key is None:
-        raise RunError(f"'{frame.neuron.spec.name}' has noise, and the call passes no key",
+        what = "has noise" if frame.program.noise else "draws initial values"
+        raise RunError(f"'{frame.neuron.spec.name}' {what}, and the call passes no key",
                        hint="pass key=jax.random.key(0), or seed=0")  # fmt: skip
     start = jnp.broadcast_to(_seed(seed, key), (batch,))
     return jnp.stack([start, jnp.zeros_like(start)], axis=1)

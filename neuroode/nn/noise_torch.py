@@ -13,14 +13,14 @@ from neuroode.nn.carry import NOISE_KEY
 from neuroode.nn.inputs_torch import Sequence, checked, read_inputs
 from neuroode.nn.native_random_torch import draw
 from neuroode.nn.times_torch import timed
-from neuroode.program.noise import check_replayed, check_seed, elements, streams
+from neuroode.program.noise import check_replayed, check_seed, elements, refuse_unread, streams
 from neuroode.solvers.on_numpy.random import SEEDS
 
 Tensor = torch.Tensor
 
 
 def with_noise(layer: Any, given: Sequence, carry: Any, seed: Any, noise: Mapping[str, Tensor] | None) -> Sequence:
-    """The inputs of a call followed by its noise, (T, B, *size*) each, and the noise key that it leaves.
+    """The inputs of a call followed by its noise, (T, B, *size*) each, with the keys that it leaves and starts with.
 
     Args:
         seed: None goes on with that of the carry, or draws one from torch's generator.
@@ -32,9 +32,15 @@ def with_noise(layer: Any, given: Sequence, carry: Any, seed: Any, noise: Mappin
     program = layer.program
     check_seed(program, seed)
     replayed = check_replayed(program, noise)
+    fresh = program.start is not None and carry is None
+    if not program.noise and not fresh:
+        refuse_unread(program, seed)
+        return given
+    unread = not fresh and set(replayed) == {g.name for g in streams(program)}
+    key = _key(layer, given, carry, seed, unread)
+    given = replace(given, start_key=key) if fresh else given
     if not program.noise:
         return given
-    key = _key(layer, given, carry, seed, set(replayed) == {g.name for g in streams(program)})
     rows = _replayed(layer, given, replayed)
     found = [rows[n.name] if n.name in rows else _drawn(layer, given, n, key) for n in program.noise]
     steps = given.inputs[0].shape[0] if given.lengths is None else given.lengths

@@ -28,7 +28,7 @@ STAGES = ("expr", "spec", "system", "analysis", "discretize", "program")
 KEPT = 16  # states of the sources whose programs are kept
 KINDS = {c.__name__: c for c in (
     types.Program, types.Assign, types.ParamSlot, types.CarrySlot, types.EventSlot, types.Coefficient, types.Plan,
-    types.PlanRow, types.SequenceSum,
+    types.PlanRow, types.SequenceSum, types.Noise,
 )}  # fmt: skip
 
 

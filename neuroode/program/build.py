@@ -382,8 +382,13 @@ class _Step:
             next=next_rows,
             trace=tuple(trace),
             located=tuple(self.located.names) if self.located else (),
+            start=_lowered(self.system.start) if self.system.start else None,
         )
 
 
 def _of_system(spec: NeuronSpec) -> Program:
-    return build_program(discretize(analyse(build_system(spec))))
+    return _lowered(build_system(spec))
+
+
+def _lowered(system: OdeSystem) -> Program:
+    return build_program(discretize(analyse(system)))

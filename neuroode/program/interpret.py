@@ -23,7 +23,7 @@ Functions = Mapping[str, Callable[[Array], Array]]
 @dataclass(frozen=True, slots=True)
 class Run:
     """What a run left: outputs and trace (T, B, *size*), the carry (B, *size*), and the tape for `gradients`; of sums
-    over the sequence, how they were made."""
+    over the sequence, how they were made; whether the carry was given, so that inits had no part in it."""
 
     outputs: dict[str, Array]
     trace: dict[str, Array]
@@ -31,6 +31,7 @@ class Run:
     tape: tuple[Env, ...]
     prologue: Env
     sums: tuple[Any, Any] | None = None
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def run(
         parameters: `p.NAME` and `dt` -> numbers or arrays that broadcast against *size*.
         inputs: input name -> (T, B, *size*); at least one, it fixes T and B. Sums over the sequence are made of them
             where they are not given, and of the parameters over the sequence by name (`program/sums.py`).
-        carry: name -> (B, *size*); None starts from the init.
+        carry: name -> (B, *size*); None starts from the init; required where that is drawn (`program/start.py`).
         operators: functions across neurons by name, (B, *size*) -> (B, *size*), where the program calls some.
     """
     sums: list[Any] = []
@@ -63,6 +64,8 @@ def run(
         from neuroode.program.sums import completed
 
         inputs, sums = completed(program, parameters, inputs)
+    if carry is None and program.start is not None:
+        raise RunError(f"initial values of '{program.name}' are drawn", hint="pass carry=start_of_run(...)")
     env = prologue(program, parameters)
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]
@@ -86,8 +89,9 @@ def run(
         tape.append(start | bits)
         state = {name: np.broadcast_to(now[value], lanes) for name, value in program.next}
     return Run(
-        outputs, trace, {k: np.array(v) for k, v in state.items()}, tuple(tape), env, (sums, inputs) if sums else None
-    )
+        outputs, trace, {k: np.array(v) for k, v in state.items()}, tuple(tape), env, (sums, inputs) if sums else None,
+        carry is not None,
+    )  # fmt: skip
 
 
 def prologue(program: Program, parameters: Mapping[str, Array]) -> Env:
@@ -126,7 +130,7 @@ def gradients(
         for n in program.inputs:
             steps[n].append(np.broadcast_to(now[found[n]], lanes) if n in found else np.zeros(lanes))
     by_input = {n: np.stack(rows[::-1]) if rows else np.zeros((0, *lanes)) for n, rows in steps.items()}
-    for s in program.carry:  # several slots may start from one value
+    for s in () if result.given else program.carry:  # several slots may start from one value
         totals[s.init] = totals.get(s.init, 0.0) + ahead[s.name]
     all_found = Gradients(by_input, ahead, _parameter_gradients(program, parameters, result.prologue, totals))
     if not result.sums:

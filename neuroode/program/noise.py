@@ -36,7 +36,7 @@ def streams(program: Program) -> tuple[Group, ...]:
 
 def check_seed(program: Program, seed: Any) -> None:
     """Raise RunError where a seed is given that is none, or that nothing reads."""
-    if seed is not None and not program.noise:
+    if seed is not None and not program.noise and program.start is None:
         raise RunError(f"seed={checked_seed(seed)}: '{program.name}' has no noise", hint="leave seed= out")
     if seed is not None:
         checked_seed(seed)
@@ -47,6 +47,13 @@ def checked_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
         raise RunError(f"seed is {seed!r}, expected a whole number from 0 to 2^32 - 1")
     return int(seed)
+
+
+def refuse_unread(program: Program, seed: Any) -> None:
+    """Raise RunError where a seed is given to a call that draws nothing: it goes on from a carry, without noise."""
+    if seed is not None and program.start is not None:
+        what = f"seed={seed}: '{program.name}' draws nothing but its start, and this call goes on from a carry"
+        raise RunError(what, hint="leave seed= out, or pass carry=None to start afresh")
 
 
 def check_replayed(program: Program, given: Any) -> Mapping[str, Any]:
@@ -89,7 +96,7 @@ def noise_of_run(
     Raises:
         RunError: a seed or an array that does not fit.
     """
-    check_seed(program, seed if program.noise else None)
+    check_seed(program, seed if program.noise or program.start else None)
     found, given = streams(program), check_replayed(program, replayed)
     arrays = {g.name: sequence(g, given[g.name], "noise") for g in found if g.name in given}
     for g in found:

@@ -172,6 +172,8 @@ class Program:
         outputs: (name, value) that the layer returns, in order.
         next: (carry name, value) for every slot of `carry`, in that order.
         trace: (name, value) recorded by `trace`: after(x) of each state part, events, definitions.
+        start: where initial values of states are drawn, a program of one step without carry whose outputs are those
+            carry slots by name, its noise their draws; the inits of `carry` are then the middle of each draw.
         located: events that lie at a time inside the step (`within_step: locate`); the trace has `NAME.time`.
         digest: of everything above; equal programs have equal digests.
     """
@@ -192,6 +194,7 @@ class Program:
     sums: tuple[SequenceSum, ...] = ()
     operators: tuple[tuple[str, str], ...] = ()
     located: tuple[str, ...] = ()
+    start: Program | None = None
     digest: str = ""
     plan: Plan = field(default=Plan(), compare=False, repr=False)
 

@@ -13,7 +13,6 @@ from neuroode.expr.nodes import Compare, Cond, Expr, Logic, Ref, walk
 from neuroode.expr.parse import parse_expr
 from neuroode.expr.surrogates import DEFAULTS, shape_text
 from neuroode.expr.units import NONE, scale_and_dimension
-from neuroode.spec.rules_units import is_bare
 from neuroode.spec.types import Assignment, Equation, EventDecl, NeuronSpec, Reset, Surrogate
 from neuroode.system.axes import table_names, unrolled, weights_over_time
 from neuroode.system.budget import check_axes, check_size
@@ -22,6 +21,7 @@ from neuroode.system.delays import in_steps
 from neuroode.system.differentials import split
 from neuroode.system.indices import time_axes
 from neuroode.system.sequences import split_sums
+from neuroode.system.starts import initial_values, with_start
 from neuroode.system.support import refuse_unsupported
 from neuroode.system.symbols import Reader, SymbolTable
 from neuroode.system.types import Combined, Condition, Event, Fractional, Impulse, Jump, OdeSystem, State, Test
@@ -48,9 +48,11 @@ def build(spec: NeuronSpec) -> OdeSystem:
     fractional = _fractional_flows(table, flows)
     maps = {e.name: step.expr(e.rhs) / table.scale(e.name) for e in spec.equations if e.kind == "map"}
     definitions = {e.name: step.expr(e.rhs) for e in spec.equations if e.kind == "definition"}
+    inits, draws = initial_values(table, [*flows, *maps])
+    inits = {n: e / table.scale(n) for n, e in inits.items()}
     system = OdeSystem(
         spec=spec,
-        states=_states(table, flows, maps),
+        states=_states(table, flows, maps, {n: draws.middle(e) for n, e in inits.items()}),
         parameters=tuple(p.name for p in spec.parameters),
         inputs=tuple(i.name for i in spec.inputs),
         flows=flows,
@@ -70,7 +72,7 @@ def build(spec: NeuronSpec) -> OdeSystem:
         sums=sums,
         fractional=fractional,
     )
-    return with_chances(system)
+    return with_chances(with_start(system, inits, draws))
 
 
 build_system = build  # where another `build` is near
@@ -148,25 +150,11 @@ def _split_impulses(table: SymbolTable, state: str, rhs: sp.Expr) -> tuple[sp.Ex
     return rhs, kicks
 
 
-def _states(table: SymbolTable, flows: dict[str, sp.Expr], maps: dict[str, sp.Expr]) -> tuple[State, ...]:
-    inits = _inits(table, [*flows, *maps])
+def _states(
+    table: SymbolTable, flows: dict[str, sp.Expr], maps: dict[str, sp.Expr], inits: dict[str, sp.Expr]
+) -> tuple[State, ...]:
     kinds = dict.fromkeys(flows, "flow") | dict.fromkeys(maps, "map")
-    return tuple(State(n, kind, n.rstrip("'") in table.complex, inits[n] / table.scale(n)) for n, kind in kinds.items())
-
-
-def _inits(table: SymbolTable, states: list[str]) -> dict[str, sp.Expr]:
-    """Init of each state as an expression of parameters; one that reads another state means that one's init."""
-    declared = {s.name: s.init for s in table.spec.states if s.init is not None}
-    done: dict[str, sp.Expr] = {s: sp.S.Zero for s in states if s not in declared}
-
-    def init(name: str) -> sp.Expr:
-        if name not in done:
-            reads = {r.name + "'" * r.primes for r in walk(declared[name]) if isinstance(r, Ref)}
-            value = Reader(table, surrogate={r: init(r) for r in reads if r in states}).expr(declared[name])
-            done[name] = value * table.scale(name) if is_bare(declared[name]) else value
-        return done[name]
-
-    return {s: init(s) for s in states}
+    return tuple(State(n, kind, n.rstrip("'") in table.complex, inits[n]) for n, kind in kinds.items())
 
 
 def _event(table: SymbolTable, decl: EventDecl) -> Event:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from neuroode._errors import Unsupported
 from neuroode.expr.nodes import Call, Node, walk
-from neuroode.spec.names import DISTRIBUTIONS
 from neuroode.spec.types import NeuronSpec
 from neuroode.system.delays import trained
 from neuroode.system.indices import time_axes
@@ -34,19 +33,10 @@ def over_time(spec: NeuronSpec) -> Found:
     return [name for name, axes in rows if set(axes) & time_axes(spec).keys()]
 
 
-def drawn_states(spec: NeuronSpec) -> Found:
-    """States whose init draws a number; a parameter may draw one, and the init of a state read it."""
-    draws = DISTRIBUTIONS.keys() - {"hippo"}
-    return [
-        s.name for s in spec.states if s.init and any(isinstance(n, Call) and n.name in draws for n in walk(s.init))
-    ]
-
-
 #: construct, what it is called in a message, where it is found
 CONSTRUCTS: tuple[tuple[str, Callable[[NeuronSpec], Found]], ...] = (
     ("equations, inputs and events along a whole-sequence axis (sums over it are compiled)", over_time),
     ("trained delays", trained),
-    ("inits of states that draw numbers (those of parameters are compiled)", drawn_states),
 )
 
 

@@ -125,7 +125,8 @@ class OdeSystem:
     `noise`: streams of random numbers by name, their kind uniform, normal or wiener; read as `NAME[t]`.
     `tables`: those of the inputs that are parameters over time, read by `step`. `sums`: those that are sums over the
     whole sequence, each after what it reads. `fractional`: states whose entry in `flows` is no slope but what their
-    fractional derivatives add up to.
+    fractional derivatives add up to. `start`: where inits are drawn, a system whose outputs are those initial values,
+    its noise their draws (`system/starts.py`); the states then have the middle of each draw as their init.
     """
 
     spec: NeuronSpec
@@ -148,6 +149,7 @@ class OdeSystem:
     sums: tuple[SequenceSum, ...] = ()
     ramps: dict[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict, repr=False)
     fractional: dict[str, Fractional] = field(default_factory=dict)
+    start: OdeSystem | None = None
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)

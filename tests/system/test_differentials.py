@@ -69,9 +69,9 @@ def test_an_impulse_is_no_amplitude_of_noise() -> None:
         made("dv = -v*dt + x*dW", inputs={"x": "impulse"}).system()
 
 
-def test_a_state_that_starts_at_random_is_refused_by_name() -> None:
-    with pytest.raises(no.Unsupported, match=r"inits of states that draw numbers .* not lowered yet .used by 'q'"):
-        made("dq = -q*dt + dW", states={"q": "normal(0, 1)"}).system()
+def test_a_state_starts_at_random_for_each_lane_or_where_its_neuron_does() -> None:
+    drawn = made("dq = -q*dt + dW", states={"q": "normal(0, 1)"})
+    assert drawn.simulate(steps=1, batch=50, noise={"dW": np.zeros((1, 50, 1))})["q"].std() > 0.5
     started = made(
         "dq = -q*dt + dW", states={"q": "q_0"}, parameters={"q_0": no.Parameter(init="normal(0, 1)", per="neuron")}
     )
