@@ -237,7 +237,8 @@ class Neuron:
             check_finite: raise with the first step, lane and state where a number is not finite.
 
         Returns:
-            name -> (T, B, *size*, *axes*): states after each step, events, definitions, outputs.
+            name -> (T, B, *size*, *axes*): states after each step and its resets, events, definitions, outputs. What
+            an output reads as `v`, its value before resets, is `v.before` where a reset may change v.
 
         Raises:
             RunError: inputs that are not numbers of that shape.

@@ -119,8 +119,10 @@ def times(title: str, found: Times) -> str:
 
 ABOUT_TIMES = f"""\
 f_lif, a = {ALPHA:g}, tau = {TAU:g}, dt = {DT:g}, {BATCH * LANES} neurons, float32: CPU milliseconds on one thread, and
-how many times as long as the sum of exponentials. What would take more than {LONGEST:g} s is not run, but for the
-quickest plain loop at {AT_LEAST:,} steps. Gradients are for input, alpha and tau, of plain loops for the input."""
+how many times as long as the sum of exponentials. process_time, after one call that compiles; the median of 3 rounds in
+shuffled order, or one call where it takes more than {SHORT:g} s. Other work on the machine changes times more than
+their ratios. What would take more than {LONGEST:g} s, by the length before, is not run, but for the quickest plain loop
+at {AT_LEAST:,} steps. Gradients are for input, alpha and tau, of plain loops for the input."""
 
 
 def _worth(name: str, last: Mapping[str, tuple[int, float]], steps: int) -> bool:
@@ -152,7 +154,7 @@ def _seconds(candidates: Mapping[str, Callable[[int], Call]], steps: int) -> dic
 
 def _cell(found: Mapping[str, float], name: str) -> str:
     if name not in found:
-        return "–"
+        return f"not run: over {LONGEST:g} s"
     return f"{1e3 * found[name]:,.4g} ({found[name] / found[BASE]:,.3g})"
 
 
@@ -160,9 +162,10 @@ def memory(lengths: tuple[int, ...]) -> str:
     """Peak memory of training steps, each in a process of its own."""
     lines = ["| steps | " + " | ".join(REMEMBER) + " |", "|---" * (len(REMEMBER) + 1) + "|"]
     for steps in lengths:
-        cells = ["–" if "loop" in n and steps > LONGEST_LOOP else _peak(n, steps) for n in REMEMBER]
+        cells = ["not run: too long" if "loop" in n and steps > LONGEST_LOOP else _peak(n, steps) for n in REMEMBER]
         lines.append(f"| {steps:,} | " + " | ".join(cells) + " |")
-    about = f"MiB beyond what a step over 64 steps took; the input has {BATCH * LANES * 4} bytes a step."
+    about = (f"MiB beyond what a step over 64 steps took, in a process of its own; the input has "
+             f"{BATCH * LANES * 4} bytes a step. Plain loops are not run beyond {LONGEST_LOOP:,} steps.")  # fmt: skip
     return f"## Peak memory of a training step\n\n{about}\n\n" + "\n".join(lines)
 
 

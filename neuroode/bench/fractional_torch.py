@@ -71,7 +71,9 @@ def agreement() -> str:
     for (name, beside), (found, wanted) in pairs.items():
         off = (float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, wanted, strict=True))
         lines.append(f"| {name} | {beside} | " + " | ".join(f"{x:.0e}" for x in off) + " |")
-    about = f"D^a v = -{LEAK} v + input, a = 0.5, {RANDOM} random inputs, a random weight for each v; relative."
+    about = (f"D^a v = -{LEAK} v + input, a = 0.5, {RANDOM} random inputs, a random weight for each v, float64; "
+             "relative to the largest. soe keeps its tolerance of 1e-6 for each v; alpha has one gradient, a sum "
+             "over all v that nearly cancels.")  # fmt: skip
     return f"## Gradients against autograd\n\n{about}\n\n" + "\n".join(lines)
 
 
