@@ -69,6 +69,12 @@ class HistoryLayer(NeuronLayer):
 
     # running
 
+    def forward(self, *given: Any, **call: Any) -> Any:
+        """As `NeuronLayer.forward`; torch.compile leaves such a layer out of its graph."""
+        if torch.compiler.is_compiling():
+            return _left_out(self, *given, **call)
+        return super().forward(*given, **call)
+
     def _run(self, given: Sequence, carry: Carry | None) -> Found:
         ran, past = self._ran(given, carry, trace=False)
         self._past = past, self.rule.name == "flmm2" and _differ(given.lengths)
@@ -117,12 +123,16 @@ class HistoryLayer(NeuronLayer):
 
     def _way(self, step: HistoryStep, weights: Weights, trace: bool) -> Any:
         """Native code where there is some; direct sums where autograd has to see through what the others hide."""
-        graded, eager = torch.is_grad_enabled(), trace or self.schedule == "eager"
+        mapped = _is_transformed()
+        if mapped and self.rule.implicit:
+            raise Unsupported(f"method {self.rule} solves its steps, and torch.func does not see through that",
+                              hint="method: soe, gl or abm, with schedule=\"eager\"")  # fmt: skip
+        graded, eager = torch.is_grad_enabled(), trace or self.schedule == "eager" or mapped
         kernel = None if eager else native_of(step, weights, self._like)
         if kernel is not None:
             return partial(native, kernel)
         forgets = {e for e, _ in self.history.restarts} - self.history.detached
-        return plain if graded and (eager or forgets) else fast
+        return plain if mapped or (graded and (eager or forgets)) else fast
 
     def _given(self, given: Sequence, carry: Carry | None) -> tuple[Sequence, list[Tensor], list[Tensor]]:
         coefficients, start, _ = self._prepare(given, carry)
@@ -185,6 +195,14 @@ class HistoryLayer(NeuronLayer):
         ):
             raise RunError("the carry's past does not fit", hint="the batch changed? pass carry=None to start afresh")
         return past, Memory.of(rows)
+
+
+_left_out = torch._disable_dynamo(NeuronLayer.forward)  # imports the compiler when it is called first
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func (vmap, grad, jvp) runs the call."""
+    return bool(getattr(torch._C, "_are_functorch_transforms_active", lambda: False)())
 
 
 def _differ(lengths: Tensor | None) -> bool:
