@@ -50,12 +50,11 @@ class Far:
                 found = self._matrix(o, i, w, length)[: last - n].T @ later[:, o, 0]
                 g_values[n - length : n, i, 0] += self._masked(found[:, None, None], n)[:, 0, 0]
             return
-        wide = torch.cat([later.new_zeros(length, *later.shape[1:]), later])
-        spectra = torch.fft.rfft(wide, 2 * length, dim=0)
+        spectra = torch.fft.rfft(later, 2 * length, dim=0)
         for i in range(self.channels):
             rows = [(o, w) for (o, p), w in self.kernel.items() if p == i]
             parts = [self._spectrum(o, i, w, length).conj() * spectra[:, o] for o, w in rows]
-            found = torch.fft.irfft(_sum(parts), 2 * length, dim=0)[:length]
+            found = torch.fft.irfft(_sum(parts), 2 * length, dim=0)[length:]
             g_values[n - length : n, i] += self._masked(found[:, None], n)[:, 0]
 
     def kernel_gradients(self, values: Tensor, g_sums: Tensor) -> Kernel:
