@@ -248,6 +248,7 @@ def test_noise_of_fewer_dimensions_than_states_has_a_root_with_slopes(ratio: flo
     ("equations", "reason", "keys"),
     [
         ("dz = (-0.3 + 2*i)*z*dt + 0.2*dW : complex", "its states are complex: their noise has two", {}),
+        ("dx = -x*dt + (1 + t)*dW", "the noise of x reads what moves within the step", {}),
         (
             "dq = p*dt\ndp = (-(1 + I)*q - p + z)*dt + dW\ndz = -z*dt + 0.5*dW_2",
             "noise reaches 3 coupled states, whose coefficients change from step to step, more than 2",
@@ -273,3 +274,11 @@ def test_what_is_no_langevin_equation(equations: str, message: str) -> None:
     with pytest.raises(no.Unsupported, match=message):
         made(equations).discretize(method="baoab")
     assert "euler_maruyama" in methods(made(equations)).values()
+
+
+def test_noise_that_a_nonlinear_state_shares_stays_one_noise() -> None:
+    """An exact transition of q, p would draw numbers of its own."""
+    shared = made("dq = p*dt\ndp = (-q - p)*dt + dW\ndv = (v - v^3)*dt + 0.5*dW")
+    assert methods(shared) == {"qpv": "euler_maruyama"}
+    apart = made("dq = p*dt\ndp = (-q - p)*dt + dW\ndv = (v - v^3)*dt + 0.5*dW_v")
+    assert methods(apart) == {"qp": "exact", "v": "euler_maruyama"}

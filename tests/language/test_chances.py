@@ -97,6 +97,17 @@ def test_a_stream_that_something_else_reads_is_refused() -> None:
         one("p > U").torch(1).sample(torch.zeros(1, 1, 1))
 
 
+@pytest.mark.parametrize(
+    ("equation", "reset", "output"), [("dv/dt = -v + I", "v = 0.2*U", "s"), ("dv = (I - v)*dt + U*dW", "v = 0", "s"),
+                                      ("dv/dt = -v + I", "v = 0", "s + U")]
+)  # fmt: skip
+def test_a_number_that_decides_an_event_decides_nothing_else(equation: str, reset: str, output: str) -> None:
+    n = no.Neuron("chosen", dt=0.1, inputs={"I": "current"}, noise={"U": "uniform"}, equations=equation, outputs=output,
+                  events={"s": {"when": "v > U", "reset": reset, "gradient": "reinforce"}})  # fmt: skip
+    with pytest.raises(no.Unsupported, match=r"U is read by the equation of (v|output|s|out) too"):
+        n.program()
+
+
 LEAKY = """
 neuron: leaky
 inputs: {I: current}
