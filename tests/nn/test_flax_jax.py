@@ -184,6 +184,33 @@ def test_a_double_well_is_learned_from_its_increments() -> None:
     np.testing.assert_allclose(zeros, [-1, 1], atol=0.1)
 
 
+@pytest.mark.slow
+def test_a_flax_module_sees_all_coordinates_of_an_axis() -> None:
+    """A module of (B, 2, 3) -> (B, 2, 1), against the quadratic form that it is."""
+    A = np.array([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 1.5]])
+
+    class Form(nnx.Module):
+        def __init__(self) -> None:
+            self.A = nnx.Param(jnp.asarray(A))
+
+        def __call__(self, q: Any) -> Any:
+            return ((q @ self.A[...]) * q).sum(-1, keepdims=True) / 2
+
+    text = "dq[k] = p[k]*dt; dp[k] = (-grad(U, q[k]) - p[k])*dt + dW[k]; U = "
+    common = {"dt": 0.1, "axes": {"k": 3, "l": "k"}, "method": "baoab", "outputs": {"q": "q[k]"}}
+    learned = no.Neuron(
+        "form", operators={"net": "external"}, equations=text + "net(q)", **(common | {"axes": {"k": 3}})
+    )
+    known = no.Neuron(
+        "form", parameters={"A": no.Parameter(A.tolist(), per=["k", "l"])},
+        equations=text + "sum_k(sum_l(A[k, l]*q[k]*q[l]))/2", **common,
+    )  # fmt: skip
+    options = {"dtype": np.float64, "key": jax.random.key(0)}
+    found = learned.jax(2, operators={"net": Form()}, **options)(steps=20, batch=3, seed=1)[0]
+    wanted = known.jax(2, **options)(steps=20, batch=3, seed=1)[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-13)
+
+
 def test_what_is_not_accepted_is_named() -> None:
     x = jnp.ones((2, 1, N))
     with pytest.raises(no.RunError, match="a call of the flax module Nnx changes it"):

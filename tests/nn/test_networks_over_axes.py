@@ -201,6 +201,10 @@ def test_what_does_not_apply_is_refused() -> None:
     mixed = "h[k] = net(q[k])\n" + EQUATIONS.replace("+ I[k]", "+ I[k] + h[k]")
     with pytest.raises(no.Unsupported, match="called with one number in one place and with an axis in another"):
         well(mixed).torch(2)
+    with pytest.raises(no.SpecError, match="v is real but its right side is complex"):
+        well("dz[k]/dt = i*z[k] : complex; dv/dt = net(z)").torch(1)
+    with pytest.raises(no.SpecError, match="index k appears on the right only"):
+        well("dq[k] = -q[k]*dt + dW[k]; dv/dt = net(k)")
     with pytest.raises(no.SpecError, match="q has axes k, l"):
         well("dq[k, l] = -net(q)*dt + dW[k, l]", axes={"k": 2, "l": 2})
     layer = well("dq[k] = -grad(U, q[k])*dt + dW[k]; U = net(q)").torch(2, operators={"net": torch.sin})
