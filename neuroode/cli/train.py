@@ -94,6 +94,7 @@ def _arms(found: Comparison, figures: dict[str, Any]) -> str:
     lines = [
         figures["about"],
         plain(head, rows),
+        "a readout that takes the encoder's state can pass the latents by: compare such arms with each other",
         *(f"{a['name']}: {a['note']}" for a in figures["arms"] if a["note"]),
         f"together {figures['seconds']['training']:.1f} s of training, {found.wall:.1f} s on the clock",
         f"report: {found.plan.out}/report.html",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from io import BytesIO
 from math import isfinite
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +18,8 @@ import numpy as np
 import optax
 
 from neuroode._errors import RunError
-from neuroode.train import checkpoint, shape
+from neuroode.train import shape
+from neuroode.train.epochs import EpochByEpoch
 from neuroode.train.loss_jax import measure, predict
 from neuroode.train.network_jax import Network, build, scaled
 from neuroode.train.options import Settings
@@ -30,8 +30,6 @@ from neuroode.train.tasks import Task
 
 EVALUATE = 64  # sequences at a time
 Array = jax.Array
-Tell = Callable[[Epoch], None]
-Warn = Callable[[str], None]
 ADAM = optax.scale_by_adam()
 
 
@@ -92,7 +90,7 @@ def figures(known: Recipe, network: Network, x: Array, y: Array, which: Array) -
     return *measure(out, y, known.settings), hidden.mean()
 
 
-class Run:
+class Run(EpochByEpoch[Epoch, SeedResult]):
     """One seed of a recipe.
 
     Args:
@@ -113,29 +111,8 @@ class Run:
         self.start, self.epochs = self.network.values(), list[Epoch]()
         self.recipe = recipe(neuron, task, settings, seed, "jax")
 
-    def train(self, tell: Tell, path: Path | None = None, resume: bool = False, warn: Warn = print) -> SeedResult:
-        """Train to the last epoch.
-
-        Args:
-            tell: called with each epoch's figures, when its checkpoint is written.
-            path: where the checkpoint is kept; None: nowhere.
-            resume: go on from that file, if it is there.
-            warn: called with a line about a damaged checkpoint.
-
-        Raises:
-            RunError: a loss that is not finite, or a checkpoint of another recipe.
-        """
-        found = None if path is None else checkpoint.begin(path, self.recipe, resume, warn)
-        if found is None:
-            tell(self._record())
-        else:
-            self._restore(found.content)
-        while len(self.epochs) <= self.settings.epochs:
-            epoch = self._epoch(len(self.epochs))
-            if path is not None:
-                checkpoint.save(path, self.recipe, epoch.epoch, self._content())
-            tell(epoch)
-        return self._result()
+    def _untrained(self) -> Epoch:
+        return self._record()
 
     def _epoch(self, number: int) -> Epoch:
         """One pass over the training set, in an order that seed and number alone decide."""

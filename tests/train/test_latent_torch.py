@@ -192,15 +192,17 @@ def test_the_command(few: source.Population, tmp_path: Path, monkeypatch: pytest
     words = ["train", "lorenz", "--neuron", "langevin", "--epochs", "1", "--size", "2", "--out", str(tmp_path)]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[2:7]] == [
+    assert [line.split("  ")[0] for line in lines[2:9]] == [
         "langevin (harmonic)",
+        "langevin (harmonic) + encoder",
         "smoothing",
         "gru",
         "released",
+        "released, latents only",
         "true rates",
     ]
     found = json.loads((tmp_path / "report.json").read_text())
-    assert found["arms"][0]["r_squared"]["mean"] == pytest.approx(float(lines[2].split()[2]), abs=1e-3)
+    assert found["arms"][0]["r_squared"]["mean"] == pytest.approx(float(lines[2].split()[3]), abs=1e-3)
     assert {"report.html", "rates.png", "latents.png", "training.png"} <= {f.name for f in tmp_path.iterdir()}
     assert (tmp_path / "checkpoints" / "gru-seed0.ckpt").is_file()
     assert main([*words, "--require", "99.9", "--resume"]) == 1

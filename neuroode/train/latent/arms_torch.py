@@ -71,4 +71,4 @@ def _generator(recipe: Recipe, width: int) -> Generator:
 
 def _network(make: Callable[[int], Any], seen: int, recipe: Recipe, beside: bool, mean: Tensor) -> Network:
     width = recipe.hidden * (2 if recipe.both else 1)
-    return Network(make(width), seen, mean, recipe.hidden, recipe.both, recipe.lag, beside)
+    return Network(make(width), seen, mean, recipe.hidden, recipe.both, recipe.lag, beside, recipe.layers)

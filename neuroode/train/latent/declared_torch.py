@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from neuroode.nn.gaussian_torch import gaussian, moments
 from neuroode.train.latent.affine_torch import path_divergence
-from neuroode.train.latent.lanes_torch import Lanes
+from neuroode.train.latent.lanes_torch import Lanes, split
 from neuroode.train.latent.path_torch import START, Head, Path, normal_kl, sample
 
 SHARED = ("neuron", "layer", "network")
@@ -85,10 +85,9 @@ class Own(_Latent):
         if not self.exact:
             x, before = self._run(self.lanes.rest() + scale * mean + std * torch.randn_like(mean), w, torch.randn)
             return Path(x.flatten(-2), None, kl + path_divergence(prior, own, before, w))
-        x, before = self._run(self.lanes.rest() + scale * mean, w, torch.zeros)
-        first = torch.diag_embed(std.square())
-        _, P = moments(own, torch.zeros_like(std), first, len(h))
-        held = torch.cat([first[None], P[:-1]])
+        begin, first = self.lanes.rest() + scale * mean, torch.diag_embed(std.square())
+        x, P = moments(own, begin, first, len(h), split(w, self.own.inputs) if self.own.inputs else None)
+        before, held = torch.cat([begin[None], x[:-1]]), torch.cat([first[None], P[:-1]])
         return Path(x.flatten(-2), P, kl + path_divergence(prior, own, before, w, held))
 
     def _run(self, start: Tensor, w: Tensor, draw: Any) -> tuple[Tensor, Tensor]:

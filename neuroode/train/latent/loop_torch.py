@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from io import BytesIO
 from math import isfinite
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neuroode.nn.layer_torch import NeuronLayer
-from neuroode.train import checkpoint
+from neuroode.train.epochs import EpochByEpoch
 from neuroode.train.latent.network_torch import Network, count, poisson_loss
 from neuroode.train.latent.recipe import Recipe
 from neuroode.train.latent.results import KEPT, Arm, Epoch, Scores, pick
@@ -23,10 +22,8 @@ from neuroode.train.latent.scores import bits_per_spike, r_squared
 from neuroode.train.results import Diverged
 from neuroode.train.tasks.lorenz import Part, Population
 
-Tell = Callable[[Epoch], None]
 
-
-class Run:
+class Run(EpochByEpoch[Epoch, Arm]):
     """One arm.
 
     Args:
@@ -51,36 +48,14 @@ class Run:
         shared.pop("require")
         self.recipe = {**shared, **known, "arm": name, "data": population.digest()[:16], "seed": seed}
 
-    def train(self, tell: Tell, path: Path | None = None, resume: bool = False, warn: Any = print) -> Arm:
-        """Train to the last epoch.
+    def _untrained(self) -> Epoch:
+        return self._record(Epoch(epoch=0, loss=None, kl=None, val_bits=0, val_r_squared=0, seconds=0))
 
-        Args:
-            tell: called with each epoch's figures, when its checkpoint is written.
-            path: where the checkpoint is kept; None: nowhere.
-            resume: go on from that file, if it is there.
-            warn: called with a line about a damaged checkpoint.
-
-        Raises:
-            RunError: a loss that is not finite, or a checkpoint of another recipe.
-        """
-        found = None if path is None else checkpoint.begin(path, self.recipe, resume, warn)
-        if found is None:
-            self._record(Epoch(epoch=0, loss=None, kl=None, val_bits=0, val_r_squared=0, seconds=0))
-            tell(self.epochs[-1])
-        else:
-            self._restore(found.content)
-        while len(self.epochs) <= self.settings.epochs:
-            self._epoch(len(self.epochs))
-            if path is not None:
-                checkpoint.save(path, self.recipe, len(self.epochs) - 1, self._content())
-            tell(self.epochs[-1])
-        return self._result()
-
-    def _epoch(self, number: int) -> None:
+    def _epoch(self, number: int) -> Epoch:
         settings, began, skipped = self.settings, perf_counter(), 0
         for group in self.adam.param_groups:
             group["lr"] = settings.lr * group["factor"] * (1 - (number - 1) / settings.epochs)
-        weight, rows = min(1.0, number / max(1, settings.ramp)), []
+        weight, rows = settings.beta * min(1.0, number / max(1, settings.ramp)), []
         for which in torch.randperm(self.counts["train"].shape[1]).split(settings.batch):
             loss, kl = self.losses(self.counts["train"][:, which])
             rows.append((loss.item(), kl.item()))
@@ -90,7 +65,7 @@ class Run:
             skipped += not self._update(loss + weight * kl)
         loss, kl = np.mean(rows, 0).tolist()
         seconds = perf_counter() - began
-        self._record(
+        return self._record(
             Epoch(epoch=number, loss=loss, kl=kl, val_bits=0, val_r_squared=0, seconds=seconds, skipped=skipped)
         )
 
@@ -118,7 +93,7 @@ class Run:
                     module.project()
         return done
 
-    def _record(self, epoch: Epoch) -> None:
+    def _record(self, epoch: Epoch) -> Epoch:
         """Add an epoch with its validation figures, and keep the parameters of the best."""
         rates, seen = self.rates("val"), self.population.seen
         val = self.population.val
@@ -127,6 +102,7 @@ class Run:
         self.epochs.append(Epoch(**{**asdict(epoch), **found}))
         if pick(self.epochs) == epoch.epoch:
             self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
+        return self.epochs[-1]
 
     @torch.no_grad()
     def rates(self, part: str) -> np.ndarray:

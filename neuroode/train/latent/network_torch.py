@@ -27,16 +27,18 @@ class Network(nn.Module):
         latent: takes h (T, B, width) and a summary (B, width) of the encoder, gives a `Path`.
         width: of what the encoder says: twice `hidden` where it reads both ways.
         lag: bins by which the encoder's input is late; only where it reads forward.
+        layers: of the encoder.
         beside: whether the readout also takes h, as in the released code of LangevinFlow.
         mean: (N,), mean counts, where the readout begins.
     """
 
     def __init__(
-        self, latent: Any, seen: int, mean: Tensor, hidden: int, both: bool, lag: int = 0, beside: bool = False
-    ) -> None:
+        self, latent: Any, seen: int, mean: Tensor, hidden: int, both: bool, lag: int = 0, beside: bool = False,
+        layers: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.seen, self.lag, self.beside = seen, lag, beside
-        self.encoder = nn.GRU(seen, hidden, bidirectional=both)
+        self.encoder = nn.GRU(seen, hidden, layers, bidirectional=both)
         self.latent = latent
         self.readout = nn.Linear(latent.count + (2 if both else 1) * hidden * beside, len(mean))
         nn.init.normal_(self.readout.weight, std=READOUT)
@@ -48,7 +50,8 @@ class Network(nn.Module):
         if self.lag:
             x = torch.cat([torch.zeros_like(x[: self.lag]), x[: -self.lag]])
         h, last = self.encoder(x)
-        path = self.latent(h, last.movedim(0, 1).flatten(1))
+        top = last[-2:] if self.encoder.bidirectional else last[-1:]
+        path = self.latent(h, top.movedim(0, 1).flatten(1))
         return path._replace(features=torch.cat([path.features, h], -1)) if self.beside else path
 
     def forward(self, x: Tensor) -> Found:

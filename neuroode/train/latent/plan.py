@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from neuroode.train.tasks import POPULATIONS
 from neuroode.train.tasks.lorenz import Population
 
 RELEASED = ("langevin", "langevinflow_ccn")  # the affine recursion of LangevinFlow's released code
-BASELINES = ("smoothing", "gru", "released")
+ALONE = "released, latents only"
+BASELINES = ("smoothing", "gru", "released", ALONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The neuron, then the baselines."""
+        """The neuron, with its latents alone and with its encoder beside them, then the baselines."""
         return arm_names(self.neuron)
 
     def of(self, name: str) -> list[Arm]:
@@ -45,7 +47,19 @@ class Comparison:
 
 
 def arm_names(neuron: Any) -> tuple[str, ...]:
-    return neuron.spec.name, *BASELINES
+    return neuron.spec.name, beside_of(neuron), *BASELINES
+
+
+def beside_of(neuron: Any) -> str:
+    """The arm of the neuron whose readout takes the encoder's state too, as that of `released` does."""
+    return f"{neuron.spec.name} + encoder"
+
+
+def readout_of(name: str) -> str:
+    """What the readout of an arm takes."""
+    if name == "smoothing":
+        return "smoothed spikes"
+    return "latents, encoder" if name == "released" or name.endswith(" + encoder") else "latents"
 
 
 def prepare(plan: Plan) -> tuple[Any, Recipe]:
@@ -94,4 +108,6 @@ def load_population(plan: Plan, seed: int) -> Population:
 
 
 def checkpoint_of(plan: Plan, arm: str, seed: int) -> Path | None:
-    return None if plan.out is None else plan.out / "checkpoints" / f"{arm}-seed{seed}.ckpt"
+    if plan.out is None:
+        return None
+    return plan.out / "checkpoints" / f"{re.sub('[^A-Za-z0-9_]+', '-', arm)}-seed{seed}.ckpt"

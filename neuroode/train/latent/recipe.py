@@ -32,10 +32,12 @@ class Recipe:
         neuron_lr: factor on it for the neuron's own parameters, of the prior and of the posterior.
         clip: largest norm of the gradient.
         hidden: size of the encoder's GRU, and of the GRU arm's.
+        layers: GRUs of the encoder, one on the other.
         size: neurons of the latent, inputs and factors of the GRU arm.
         keep: coordinated dropout (Keshtkaran and Pandarinath 2019): the share of the seen counts that the encoder is
             shown in training, scaled by 1/keep; the others are what the loss reads of the seen neurons. 1: none.
-        ramp: epochs over which the weight of the divergence rises to 1.
+        beta: weight of the divergence in the loss; 1 makes it the evidence lower bound.
+        ramp: epochs over which the weight of the divergence rises to beta.
         both: whether the encoder reads both ways.
         lag: bins by which a forward encoder's input is late.
         posterior: own, noise or free (declared_torch.py); auto: own where it applies, else noise.
@@ -56,8 +58,10 @@ class Recipe:
     neuron_lr: float = 3.0
     clip: float = 50.0
     hidden: int = 48
+    layers: int = 1
     size: int = 8
     keep: float = 0.7
+    beta: float = 1.0
     ramp: int = 5
     both: bool = True
     lag: int = 0
@@ -73,11 +77,11 @@ class Recipe:
     require: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch", 1), ("hidden", 1), ("size", 1), ("ramp", 0), ("samples", 1)):
-            _require(
-                name, getattr(self, name), lambda v, least=least: v >= least, f"a whole number of at least {least}"
-            )
-        for name in ("lr", "neuron_lr", "clip"):
+        for name in ("epochs", "ramp"):
+            _require(name, getattr(self, name), lambda v: v >= 0, "a whole number of at least 0")
+        for name in ("batch", "hidden", "layers", "size", "samples"):
+            _require(name, getattr(self, name), lambda v: v >= 1, "a whole number of at least 1")
+        for name in ("lr", "neuron_lr", "clip", "beta"):
             _require(name, getattr(self, name), lambda v: 0 < v < float("inf"), "a positive number")
         _require("keep", self.keep, lambda v: 0 < v <= 1, "a share of at most 1")
         if self.posterior not in POSTERIORS:

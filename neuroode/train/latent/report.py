@@ -16,7 +16,8 @@ ARMS = {
     "smoothing": "Gaussian-process smoothing of each seen neuron's spikes, then a Poisson regression",
     "gru": "the same encoder and readout around a GRU with inferred inputs, without a differential equation",
     "released": "the affine recursion of LangevinFlow's released code; only its start is inferred, and the readout "
-    "takes the encoder's state beside it, as there",
+    "takes the encoder's state beside it, as there: compare it with the neuron + encoder, not with the neuron",
+    "released, latents only": "the same with a readout of z and v alone",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroode.train.latent.plan import Comparison
+from neuroode.train.latent.plan import Comparison, readout_of
 from neuroode.train.latent.results import KEPT, Arm
 from neuroode.train.latent.scores import bits_per_spike
 from neuroode.train.report_numbers import text_of
@@ -51,6 +51,7 @@ def _arm(found: Comparison, name: str) -> Figures:
     first = rows[0]
     return {
         "name": name,
+        "readout": readout_of(name),
         **scores,
         "parameters": first.parameters,
         "note": first.note,
@@ -131,21 +132,23 @@ def command(found: Comparison) -> str:
 def table(figures: Figures) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows: the neuron, the baselines, the true rates."""
     rates = ("R^2 of rates", "of seen neurons", "of held-out ones")
-    head = ("arm", *rates, "bits/spike, held out", "parameters", "training (s)")
+    head = ("arm", "readout takes", *rates, "bits/spike, held out", "parameters", "training (s)")
     rows = [_row(figures, arm) for arm in figures["arms"]]
-    return head, [*rows, ("true rates", "1", "1", "1", f"{figures['ceiling']:.4f}", "", "")]
+    return head, [*rows, ("true rates", "", "1", "1", "1", f"{figures['ceiling']:.4f}", "", "")]
 
 
 def _row(figures: Figures, arm: Figures) -> tuple[str, ...]:
     cells = [shown(arm[key], 3) for key in ("r_squared", "r_squared_seen", "r_squared_held")]
     seconds = sum(s["seconds"] for s in arm["seeds"]) / len(arm["seeds"])
-    return title(figures, arm["name"]), *cells, shown(arm["bits"], 4), f"{arm['parameters']:,}", f"{seconds:.1f}"
+    last = shown(arm["bits"], 4), f"{arm['parameters']:,}", f"{seconds:.1f}"
+    return title(figures, arm["name"]), arm["readout"], *cells, *last
 
 
 def title(figures: Figures, name: str) -> str:
     """What an arm is called: the neuron with its variant."""
     variant = figures["variant"]
-    return f"{name} ({variant})" if name == figures["neuron"] and variant else name
+    own, *rest = name.split(" + ")
+    return " + ".join([f"{own} ({variant})", *rest]) if own == figures["neuron"] and variant else name
 
 
 def shown(value: Figures, digits: int) -> str:

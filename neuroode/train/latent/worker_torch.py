@@ -8,13 +8,15 @@ import torch
 
 from neuroode.train.latent import arms_torch
 from neuroode.train.latent.loop_torch import Run
-from neuroode.train.latent.plan import RELEASED, checkpoint_of, load_population, prepare
+from neuroode.train.latent.plan import ALONE, RELEASED, checkpoint_of, load_population, prepare, readout_of
 from neuroode.train.latent.recipe import recommended
 from neuroode.train.latent.results import Arm, Epoch
 from neuroode.train.plan import Plan
 from neuroode.train.progress import Progress
 from neuroode.train.tasks.lorenz import Population
 from neuroode.train.worker_torch import threads
+
+OF_NEURON = ("axes", "init", "own", "dt", "compat", "size", "posterior")  # what belongs to a declared latent
 
 
 def train_arm(plan: Plan, quiet: bool, name: str, seed: int) -> Arm:
@@ -27,24 +29,25 @@ def train_arm(plan: Plan, quiet: bool, name: str, seed: int) -> Arm:
     with threads(plan.threads or 1), torch.random.fork_rng(devices=[]):
         if name == "smoothing":
             return arms_torch.smoothed(population, seed)
-        run = _run(plan, population, name, seed)
+        run = run_of(plan, population, name, seed)
         label = f"{name}, seed {seed}"
         with Progress(label, run.settings.epochs, quiet, bar=plan.jobs == 1, line=line) as tell:
             return run.train(tell, checkpoint_of(plan, name, seed), plan.resume, tell.say)
 
 
-def _run(plan: Plan, population: Population, name: str, seed: int) -> Run:
+def run_of(plan: Plan, population: Population, name: str, seed: int) -> Run:
+    """An arm with a network, before its training."""
     from neuroode.neuron import load
 
     neuron, recipe = prepare(plan)
+    beside = "encoder" in readout_of(name)
     if name == "gru":
         return arms_torch.gru(population, recipe, seed)
-    if name == "released":
-        row = recommended(plan.task, "released")
-        changes = {n: getattr(row, n) for n in ("axes", "init", "own", "dt", "compat", "size", "posterior")}
-        released = load(RELEASED[0], compat=RELEASED[1])
-        return arms_torch.declared(name, released, population, replace(recipe, **changes), seed, beside=True)
-    return arms_torch.declared(name, neuron, population, recipe, seed)
+    if name in ("released", ALONE):
+        row = recommended(plan.task, name)
+        recipe = replace(recipe, **{n: getattr(row, n) for n in OF_NEURON})
+        return arms_torch.declared(name, load(RELEASED[0], compat=RELEASED[1]), population, recipe, seed, beside)
+    return arms_torch.declared(name, neuron, population, recipe, seed, beside)
 
 
 def line(epoch: Epoch) -> str:
