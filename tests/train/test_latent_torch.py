@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import pytest
 from neuroode import RunError, Unsupported, load
 from neuroode.cli.main import main
 from neuroode.train.latent import smoothing
-from neuroode.train.latent.plan import check
+from neuroode.train.latent.plan import arm_names, check, readout_of
 from neuroode.train.latent.recipe import Recipe, override, recommended
+from neuroode.train.plan import Plan
 from neuroode.train.tasks import lorenz as source
 
 torch = pytest.importorskip("torch")
@@ -23,8 +24,9 @@ pytest.importorskip("matplotlib")
 from neuroode.nn import gaussian_torch  # noqa: E402
 from neuroode.train.latent import affine_torch, arms_torch  # noqa: E402
 from neuroode.train.latent.declared_torch import Noise, Own, one_each  # noqa: E402
-from neuroode.train.latent.network_torch import Found, poisson_loss  # noqa: E402
-from neuroode.train.latent.path_torch import normal_kl  # noqa: E402
+from neuroode.train.latent.network_torch import Found, Network, poisson_loss  # noqa: E402
+from neuroode.train.latent.path_torch import Path, normal_kl  # noqa: E402
+from neuroode.train.latent.worker_torch import run_of  # noqa: E402
 
 F64 = torch.float64
 
@@ -160,7 +162,7 @@ def test_noise_that_is_the_prior_s_costs_nothing() -> None:
     assert latent(torch.randn(6, 3, 5), torch.randn(3, 5)).kl.abs().max().item() < 1e-6
 
 
-def test_training_learns_and_resumes(few: source.Population, tmp_path: Path) -> None:
+def test_training_learns_and_resumes(few: source.Population, tmp_path: FilePath) -> None:
     recipe = replace(recommended("lorenz", "langevin"), epochs=3, hidden=8, size=2, batch=13)
     neuron = load("langevin", compat="harmonic")
     whole = arms_torch.declared("x", neuron, few, recipe, 0).train(lambda _: None)
@@ -185,7 +187,7 @@ def test_training_learns_and_resumes(few: source.Population, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_command(few: source.Population, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_command(few: source.Population, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setitem(__import__("neuroode.train.tasks", fromlist=["x"]).POPULATIONS, "lorenz", lambda _: few)
     for name in ("LENGTHS", "SIGNALS", "RIDGES"):
         monkeypatch.setattr(smoothing, name, getattr(smoothing, name)[:1])
@@ -233,9 +235,51 @@ def test_which_neurons_are_latents() -> None:
         check(load("noisy_lif"), "lorenz")
 
 
+def test_the_summary_is_what_the_last_encoder_says_at_both_ends() -> None:
+    class Told(torch.nn.Module):
+        count = 1
+
+        def forward(self, h: Any, summary: Any) -> Any:
+            self.got = h, summary
+            return Path(h[..., :1], None, torch.zeros(h.shape[1]))
+
+    for layers in (1, 2):
+        network = Network(Told(), 3, torch.ones(4), 5, True, layers=layers)
+        network(torch.rand(6, 2, 3))
+        h, summary = network.latent.got
+        assert torch.equal(summary, torch.cat([h[-1, :, :5], h[0, :, 5:]], -1))
+
+
+@pytest.mark.parametrize(("beta", "ramp", "wanted"), [(1.0, 1, 1.0), (0.1, 1, 0.1), (0.1, 4, 0.025)])
+def test_the_divergence_has_its_weight(
+    few: source.Population, monkeypatch: pytest.MonkeyPatch, beta: float, ramp: int, wanted: float
+) -> None:
+    recipe = Recipe(size=2, hidden=4, beta=beta, ramp=ramp, batch=52)
+    run = arms_torch.gru(few, recipe, 0)
+    seen = []
+    parts = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
+    monkeypatch.setattr(run, "losses", lambda counts: parts)
+    monkeypatch.setattr(run, "_update", lambda loss: seen.append(loss.item()) or True)
+    run._epoch(1)
+    assert seen == [pytest.approx(2 + wanted * 3)]
+
+
+def test_arms_say_what_their_readout_takes(few: source.Population) -> None:
+    names = arm_names(load("langevin"))
+    assert names == ("langevin", "langevin + encoder", "smoothing", "gru", "released", "released, latents only")
+    assert [n for n in names if "encoder" in readout_of(n)] == ["langevin + encoder", "released"]
+    plan = Plan(task="lorenz", neuron="langevin", changes={"hidden": 4, "layers": 1})
+    widths = {}
+    for name in names:
+        if name != "smoothing":
+            network = run_of(plan, few, name, 0).network
+            widths[name] = network.readout.in_features - network.latent.count
+    assert widths == {"langevin": 0, "langevin + encoder": 8, "gru": 0, "released": 8, "released, latents only": 0}
+
+
 def test_recipes() -> None:
     assert recommended("lorenz", "langevin").compat == "harmonic"
     assert override(Recipe(init={"a": "1"}), {"init": {"b": "2"}, "epochs": 3}).init == {"a": "1", "b": "2"}
-    for bad in ({"keep": 0.0}, {"size": 0}, {"posterior": "x"}, {"lag": 1}):
+    for bad in ({"keep": 0.0}, {"size": 0}, {"posterior": "x"}, {"lag": 1}, {"layers": 0}, {"beta": 0}):
         with pytest.raises(RunError):
             Recipe(**bad)
