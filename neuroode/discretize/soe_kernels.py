@@ -10,9 +10,10 @@ below the grid; where the leak is weak they have nearly all the weight, and its 
 transform of the sum, sum W r/(s + r) = lam/(s^a + lam), is right at the longest time, s = 1/(steps*dt).
 
 Near a = 1 the slope in the order comes from phi and 1 - phi about 1 - a, and a finite grid cuts one end off before the
-other. So one more mode, with the rate lam^(1/a) of the ordinary leak that has the same time constant, takes the share
+other. So one more mode, with the rate lam*T^(a-1) of the ordinary leak that is as far at the time T, takes the share
 1 - (1 - a)/edge where a > 1 - edge, and the others stay at the order 1 - edge: linear interpolation, whose error is at
-most edge^2/8 in value and edge/2 in slope, times |d2E/da2| < 1.
+most edge^2/8 in value and edge/2 in slope, times |d2E/da2| < 1 with T = lam^(-1/a), or steps*dt if that is less (then
+both are relative to 1 - E, and grow with log(T/t)^2).
 
 No leak, D^a v = f: t^(a-1)/Gamma(a) = (sin(pi a)/pi) integral of r^-a exp(-r t) dr over r > 0, on the same grid. Rates
 below it are one integrator, rates above it act at once; both tails are geometric series. For a = 1 the integrator has
@@ -63,8 +64,10 @@ def relaxation(name: str, order: sp.Expr, lam: sp.Expr, dt: sp.Symbol, points: G
     """Modes of D^order v = -lam*(v - u), lam > 0."""
     stages: list[Stage] = []
     edge = sp.Float(points.edge)
-    centre = _stage(stages, f"centre({name})", sp.log(dt) + sp.log(lam) / order)
     shape = _stage(stages, f"shape({name})", minimum(order, 1 - edge))
+    span = minimum(-sp.log(lam) / order, sp.log(dt) + sp.log(points.steps).evalf())
+    span = _stage(stages, f"span({name})", span)  # log of the time at which the ends of the interpolation agree
+    centre = _stage(stages, f"centre({name})", sp.log(dt) + (sp.log(lam) + (order - shape) * span) / shape)
     share = _stage(stages, f"share({name})", minimum(1, (1 - order) / edge))
     angle, turn = (_stage(stages, *row) for row in (
         (f"angle({name})", sp.pi * shape), (f"turn({name})", sp.pi * (1 - shape))))  # fmt: skip
@@ -80,7 +83,7 @@ def relaxation(name: str, order: sp.Expr, lam: sp.Expr, dt: sp.Symbol, points: G
     raw[-1] += _tail(-positions[-1], shape * points.widths[-1])
     weights = _normalised(name, raw, stages)
     decays[0] = _stage(stages, f"slowest({name})", _slowest(weights, decays, shape * centre, shape, points.steps))
-    decays.append(_stage(stages, f"decay({name})__{len(raw)}", dt * lam ** (1 / order)))
+    decays.append(_stage(stages, f"decay({name})__{len(raw)}", dt * lam * sp.exp((order - 1) * span)))
     shares = [*(share * w for w in weights), 1 - share]
     modes = [Mode(_stage(stages, f"weight({name})__{k}", w), d, True)
              for k, (w, d) in enumerate(zip(shares, decays, strict=True))]  # fmt: skip

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import sympy as sp
-from scipy.special import gamma
+from scipy.special import digamma, gamma
 
 from neuroode.discretize.soe_grid import grid
 from neuroode.discretize.soe_kernels import integral, relaxation
@@ -70,6 +70,19 @@ def test_a_weak_leak_keeps_a_relative_tolerance(a: float, lam: float) -> None:
     wanted = sum((-x) ** k * t**a / gamma(1 + (k + 1) * a) for k in range(12))
     w, d = leaky(10_000, 1e-6)(a=a, lam=lam, dt=1e-4)
     assert (-np.expm1(-np.outer(t / 1e-4, d)) @ w / lam) / wanted == pytest.approx(1, abs=2e-6)
+
+
+@pytest.mark.parametrize("a", [0.9995, 1.0])
+def test_a_weak_leak_near_order_one(a: float) -> None:
+    """Value and slope of t^a/Gamma(1 + a), relative: the square of log(steps*dt/t) = 2.3 enters."""
+    kernel, t, h, lam = leaky(10_000, 1e-6), 0.1, 1e-5, 1e-6
+    ends = []
+    for order in (a, a - h):
+        w, d = kernel(a=order, lam=lam, dt=1e-4)
+        ends.append(float(-np.expm1(-t / 1e-4 * d) @ w / lam))
+    wanted = t**a / gamma(1 + a)
+    assert ends[0] == pytest.approx(wanted, rel=3e-6)
+    assert (ends[0] - ends[1]) / h == pytest.approx(wanted * (np.log(t) - digamma(1 + a)), abs=5e-3 * wanted)
 
 
 @pytest.mark.parametrize("a", [0.9985, 0.9995, 1.0])
