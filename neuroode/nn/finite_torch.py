@@ -1,7 +1,9 @@
-"""Where a run stopped being a number: `check_finite=True`."""
+"""Where a run stopped being a number: `check_finite=True`, and a look at the carries of a network's layers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,3 +25,24 @@ def require_finite(layer: Any, given: Any, carry: Any, found: list[torch.Tensor]
     state = min(first, key=lambda n: first[n][0])
     t, *lane = first[state]
     raise RunError(f"'{state}' of '{name}' is not finite from step {t} on, lane {tuple(lane)}")
+
+
+@contextmanager
+def watched(network: torch.nn.Module, lost: Callable[[str, list[str]], None]) -> Iterator[None]:
+    """Calls inside look at the carries that layers of neurons return: spikes of a state that is no number are 0.
+
+    Args:
+        lost: called with a neuron's name and its states that are no numbers.
+    """
+
+    def look(layer: Any, _: Any, found: Any) -> None:
+        states = [n for n, v in found[1].items() if v.is_floating_point() and bool(v.isnan().any())]
+        if states:
+            lost(layer.neuron.spec.name, states)
+
+    hooks = [m.register_forward_hook(look) for m in network.modules() if hasattr(m, "init_carry")]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 
 from neuroode._errors import RunError
+from neuroode.program.noise import checked_seed
+from neuroode.solvers.on_numpy.random import seed_of
 
 
 class OnlyOutput(torch.nn.Module):
@@ -31,21 +33,29 @@ class Stack(torch.nn.Module):
         self.layers = torch.nn.ModuleList(layers)
 
     def forward(
-        self, x: Any, carry: tuple[Any, ...] | None = None, *, lengths: Any = None
+        self, x: Any, carry: tuple[Any, ...] | None = None, *, lengths: Any = None, seed: int | None = None
     ) -> tuple[Any, tuple[Any, ...]]:
         """(out, carries): one carry for each layer of neurons, in order.
 
+        Args:
+            seed: of noise and drawn initial values, 0 to 2^32 - 1; every layer draws from a seed of its own, a number
+                of this one and its place. None: each from its carry, else from torch's generator.
+
         Raises:
-            RunError: another number of carries than layers of neurons.
+            RunError: another number of carries than layers of neurons, a seed that nothing reads.
         """
+        if seed is not None:
+            _check_seed(self, carry, seed)
         with_carry = [has_carry(layer) for layer in self.layers]
         before = list(carry) if carry is not None else [None] * sum(with_carry)
         if len(before) != sum(with_carry):
             raise RunError(f"the stack has {sum(with_carry)} layers with a carry, found {len(before)} carries")
         after: list[Any] = []
-        for layer, keeps in zip(self.layers, with_carry, strict=True):
+        for i, (layer, keeps) in enumerate(zip(self.layers, with_carry, strict=True)):
             if keeps:
-                x, last = layer(x, before[len(after)], lengths=lengths)
+                own = before[len(after)]
+                seeded = {"seed": seed_of(seed, i)} if seed is not None and draws(layer, own) else {}
+                x, last = layer(x, own, lengths=lengths, **seeded)
                 after.append(last)
             else:
                 x = layer(x)
@@ -60,3 +70,18 @@ class Stack(torch.nn.Module):
 
 def has_carry(layer: torch.nn.Module) -> bool:
     return isinstance(layer, Stack) or hasattr(layer, "init_carry")
+
+
+def draws(layer: torch.nn.Module, carry: Any) -> bool:
+    """Whether a call from this carry reads a seed."""
+    if isinstance(layer, Stack):
+        inner = [one for one in layer.layers if has_carry(one)]
+        return any(map(draws, inner, carry or [None] * len(inner)))
+    program = getattr(layer, "program", None)
+    return program is not None and bool(program.noise or (program.start is not None and carry is None))
+
+
+def _check_seed(stack: Stack, carry: Any, seed: Any) -> None:
+    checked_seed(seed)
+    if not draws(stack, carry):
+        raise RunError(f"seed={seed}: no layer of this stack draws anything in this call", hint="leave seed= out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from math import isfinite
 from time import perf_counter
@@ -12,6 +13,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from neuroode.nn.finite_torch import watched
 from neuroode.train import shape
 from neuroode.train.data_torch import Batches, Data
 from neuroode.train.loss_torch import measure
@@ -88,7 +90,8 @@ class Training(LightningModule):
         """One update, or none where the gradient overflows."""
         x, y = batch
         self.adam.zero_grad(set_to_none=True)
-        value, amount = measure(self.network(x), y, self.settings)
+        with watched(self.network, self._lost) if number == 0 else nullcontext():
+            value, amount = measure(self.network(x), y, self.settings)
         if not isfinite(figure := value.item()):
             where = f"epoch {self.current_epoch + 1}, batch {number + 1} (seed {self.seed})"
             hint = "lower --lr, or set clip in the settings; a neuron may also diverge at its initial values"
@@ -100,6 +103,11 @@ class Training(LightningModule):
         else:
             self.skipped += 1
         self.tally.add(x.shape[1], figure, amount)
+
+    def _lost(self, name: str, states: list[str]) -> None:
+        where = f"epoch {self.current_epoch + 1}, batch 1 (seed {self.seed})"
+        what = f"{', '.join(states)} of '{name}' is no number after {where}, though its output may be"
+        raise Diverged(what, hint="take a smaller step, another method than euler or euler_maruyama, or a lower --lr")
 
     def _clip(self) -> bool:
         """Whether the clipped gradient can be used: over many steps it may overflow where the loss is still finite."""

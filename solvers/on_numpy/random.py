@@ -45,6 +45,12 @@ def threefry(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tuple[Ar
     return x, y
 
 
+def seed_of(seed: int, place: int) -> int:
+    """The seed of the layer at this place of a stack that is given one seed."""
+    x, _ = threefry((np.asarray(seed), np.asarray(stream_key("stack"))), (np.asarray(place), np.asarray(0)))
+    return int(x)
+
+
 def words(name: str, seed: Array, first: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """The two words of each entry of (T, B, *size*).
 

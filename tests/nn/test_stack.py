@@ -10,6 +10,7 @@ import torch
 from oracles import distance
 
 import neuroode as no
+from neuroode.nn.carry import NOISE_KEY
 
 BOTH = pytest.mark.parametrize("schedule", ["auto", "eager"])
 F64 = torch.float64
@@ -148,3 +149,35 @@ def test_an_empty_stack():
     out, carries = no.nn.Stack()(x)
     assert out is x
     assert carries == ()
+
+
+def noisy(start: str = "0") -> no.Neuron:
+    rows = {"inputs": {"I": "current"}, "states": {"v": start}, "outputs": "v", "dt": 0.1}
+    return no.Neuron("walk", equations="dv = (I - v)*dt + dW", **rows)
+
+
+def test_a_seed_gives_each_layer_numbers_of_its_own():
+    inner = no.nn.Stack(noisy("normal(0, 1)").torch(2, dtype=F64))
+    stack = no.nn.Stack(
+        noisy().torch(2, dtype=F64), no.load("li").torch(2, dtype=F64), noisy().torch(2, dtype=F64), inner
+    )
+    x = torch.zeros(20, 3, 2, dtype=F64)
+    out, carries = stack(x, seed=5)
+    torch.manual_seed(1)
+    assert torch.equal(out, stack(x, seed=5)[0])
+    assert not torch.equal(out, stack(x, seed=6)[0])
+    seeds = [int(c[NOISE_KEY][0, 0]) for c in (carries[0], carries[2], carries[3][0])]
+    assert len(set(seeds)) == 3
+    halves, half = [], None
+    for part in (x[:9], x[9:]):
+        y, half = stack(part, half, **({"seed": 5} if half is None else {}))
+        halves.append(y)
+    assert torch.allclose(torch.cat(halves), out, atol=1e-14)
+
+
+def test_a_seed_that_no_layer_reads_is_refused():
+    stack, *_ = build()
+    with pytest.raises(no.RunError, match="no layer of this stack draws"):
+        stack(torch.zeros(3, 2, 4, dtype=F64), seed=1)
+    with pytest.raises(no.RunError, match="whole number from 0"):
+        stack(torch.zeros(3, 2, 4, dtype=F64), seed=-1)

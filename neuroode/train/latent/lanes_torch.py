@@ -49,8 +49,9 @@ class Lanes:
         return Carry({**fresh, **split(values, self.states)}, fresh.digest)
 
     def rest(self) -> Tensor:
-        """The declared start (N, n)."""
-        return join(self.layer.init_carry(1), self.states)[0]
+        """The declared start (N, n), that of an uncertain one in the middle: the latent learns a law of its own."""
+        _, inits = self.layer._prologue()
+        return _stack([v.to(self.layer._like.dtype).expand(1, *self.layer.size)[0] for v in inits])
 
     def run(self, x: Tensor, start: Tensor, noise: Tensor) -> Tensor:
         """States (T, B, N, n) after each step; x (T, B, N, r), start (B, N, n), noise (T, B, N, m)."""
