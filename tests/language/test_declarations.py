@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,13 @@ NAMES = (*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in LONG))
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declaration_is_a_layer(name: str) -> None:
-    neuron = no.load(GOOD / f"{name}.yaml")
+    neuron = no.load(str(GOOD / f"{name}.yaml"))
     axes = [16] if name == "langevin" else []
-    unit = {} if neuron.spec.dt is not None else {"dt": 0.1 if name == "langevin" else 1.0}
+    unit: dict[str, Any] = {} if neuron.spec.dt is not None else {"dt": 0.1 if name == "langevin" else 1.0}
     torch.manual_seed(0)
     layer = neuron.torch(2, dtype=torch.float64, schedule="eager", **unit)
     x = torch.ones(3, 2, 2, *axes, dtype=torch.float64)
-    seed = {"seed": 3} if name == "langevin" else {}
+    seed: dict[str, Any] = {"seed": 3} if name == "langevin" else {}
     out, carry = layer(x, **seed)
     rows = out if isinstance(out, dict) else {neuron.spec.outputs[0][0]: out}
     values = {k: v.detach().numpy() for k, v in layer.values.items()}
@@ -40,7 +41,7 @@ def test_a_declaration_is_a_layer(name: str) -> None:
 
 
 def test_langevin_starts_from_its_law() -> None:
-    neuron = no.load(GOOD / "langevin.yaml").with_axes({"k": 2})
+    neuron = no.load(str(GOOD / "langevin.yaml")).with_axes({"k": 2})
     start = neuron.torch(300, 0.1, schedule="eager").init_carry(4, seed=1)
     assert start["q"].shape == (4, 300, 2)
     assert float(start["q"].mean()) == pytest.approx(0, abs=0.03)
