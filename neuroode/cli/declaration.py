@@ -44,6 +44,12 @@ def noise(spec: NeuronSpec) -> dict[str, str]:
     return {n.name: n.kind for n in spec.noise} | dict.fromkeys(waves, "wiener")
 
 
+def starts(spec: NeuronSpec) -> dict[str, str]:
+    """The init of each state that declares one other than 0, as written."""
+    rows = {s.name: show(s.init) for s in spec.states if s.init is not None}
+    return {name: text for name, text in rows.items() if text != "0"}
+
+
 def reset_text(reset: Reset) -> str:
     """The assignments, and what differs from a jump in the same step."""
     texts = ["; ".join(_assignment(a) for a in reset.do)]
@@ -105,6 +111,7 @@ def as_json(spec: NeuronSpec) -> Mapping[str, Any]:
         "method": method_text(spec.method),
         "inputs": [{"name": i.name, "kind": i.kind, "unit": i.unit or ""} for i in spec.inputs],
         "noise": noise(spec),
+        "starts": starts(spec),
         "equations": equations(spec),
         "events": events(spec),
         "parameters": parameters(spec),

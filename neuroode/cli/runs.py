@@ -14,7 +14,7 @@ import numpy as np
 from neuroode._errors import RunError
 from neuroode.cli import defaults, drive
 from neuroode.cli.declaration import noise
-from neuroode.cli.statements import draws
+from neuroode.cli.statements import draws, starts_drawn
 from neuroode.cli.table import table
 from neuroode.program.finite import require_finite
 
@@ -63,7 +63,7 @@ def simulated(neuron: Neuron, args: argparse.Namespace) -> Run:
     figures = defaults.figures_of(neuron, dt, args.method) if args.steps is None or not asked else None
     steps = args.steps or min(defaults.steps_of(figures), spec.horizon or 1000)
     signals = asked or defaults.signals_of(neuron, steps, dt, args.method, figures)
-    size = args.neurons or (NEURONS if draws(spec) or noise(spec) else 1)
+    size = args.neurons or (NEURONS if draws(spec) or starts_drawn(spec) or noise(spec) else 1)
     inputs = drive.sampled(spec, signals, steps, dt, size, args.seed)
     extra: dict[str, Any] = {} if spec.inputs else {"steps": steps, "batch": 1, "size": size}
     trace = neuron.simulate(inputs or None, dt, method=args.method, seed=args.seed, **extra)

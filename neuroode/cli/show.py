@@ -51,11 +51,14 @@ def _text(neuron: Neuron, args: argparse.Namespace) -> str:
 
 
 def _head(spec: NeuronSpec) -> str:
-    from neuroode.cli.declaration import method_text, noise, step_text
+    from neuroode.cli.declaration import method_text, noise, starts, step_text
+    from neuroode.cli.statements import starts_drawn
 
     inputs = ", ".join(f"{i.name} ({i.kind})" for i in spec.inputs)
     facts = {"dt": step_text(spec), "method": method_text(spec.method), "input": inputs}
     facts["noise"] = ", ".join(f"{name} ({kind})" for name, kind in noise(spec).items())
+    facts["start"] = ", ".join(f"{name} = {text}" for name, text in starts(spec).items())
+    facts["start"] += ", drawn for each neuron and sample from the call's seed" if starts_drawn(spec) else ""
     facts |= {
         "output": ", ".join(name for name, _ in spec.outputs),
         "compat": ", ".join(name for name, _ in spec.compat),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from neuroode._errors import NeuroodeError
 from neuroode.cli.reads import Names, direct, lag
 from neuroode.expr.evaluate import DRAWS, evaluate
-from neuroode.expr.nodes import Call, walk
+from neuroode.expr.nodes import Call, Expr, walk
 from neuroode.expr.show import show
 from neuroode.program.values import in_base, initial_values
 from neuroode.spec.types import Equation, NeuronSpec
@@ -72,7 +73,17 @@ def _values(spec: NeuronSpec) -> dict[str, np.ndarray]:
 
 
 def draws(spec: NeuronSpec) -> bool:
-    nodes = (node for p in spec.parameters if p.init is not None for node in walk(p.init))
+    """Whether inits of parameters draw numbers."""
+    return _drawing(p.init for p in spec.parameters)
+
+
+def starts_drawn(spec: NeuronSpec) -> bool:
+    """Whether inits of states draw numbers."""
+    return _drawing(s.init for s in spec.states)
+
+
+def _drawing(inits: Iterable[Expr | None]) -> bool:
+    nodes = (node for init in inits if init is not None for node in walk(init))
     return any(isinstance(node, Call) and node.name in DRAWS for node in nodes)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from neuroode.emit.c_ops import Names, literal, matrix_entry, statement
 from neuroode.program.builder import live
+from neuroode.program.start import drawn_names
 from neuroode.program.types import Assign, Program
 
 
@@ -29,6 +30,7 @@ def prologue(program: Program) -> str:
     unused += ["(void)coefficients;"] if not program.coefficients else []
     unused += ["(void)carry;"] if not program.carry else []
     return "\n".join([
+        *_drawn(program),
         "/* Once per call: coefficients and the carry before the first step. A parameter is one number at level layer,",
         "   else one per neuron; so is a coefficient. Carry rows hold the initial values of one sample. */",
         "void neuron_prologue(int64_t neurons, double dt, const double *const *parameters, real *const *coefficients,",
@@ -41,6 +43,15 @@ def prologue(program: Program) -> str:
         "}",
         "",
     ])  # fmt: skip
+
+
+def _drawn(program: Program) -> list[str]:
+    """Who calls this code draws what the declaration draws."""
+    names = ", ".join(drawn_names(program))
+    if not names:
+        return []
+    return [f"/* The start of {names} is drawn, by the caller: over the rows of neuron_prologue, in which each draw is",
+            "   in the middle of its law. */"]  # fmt: skip
 
 
 def _place(level: str) -> str:

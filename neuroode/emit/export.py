@@ -7,7 +7,6 @@ from neuroode.emit.standalone import standalone_torch
 from neuroode.emit.standalone_jax import standalone_jax
 from neuroode.emit.standalone_triton import standalone_triton
 from neuroode.program.adjoint import adjoint
-from neuroode.program.start import drawn_names
 from neuroode.program.types import Program
 from neuroode.spec.types import NeuronSpec
 
@@ -24,10 +23,6 @@ def export(spec: NeuronSpec, program: Program, target: str, dt: float) -> str:
         names = ", ".join(f"{n}: {kind}" for n, kind in program.operators)
         what = f"operators are parts of a layer and not of an emitted file ({names})"
         raise Unsupported(what, hint="neuron.torch(..., operators=...) runs them")
-    if program.start is not None and target in TARGETS:
-        names = ", ".join(drawn_names(program))
-        what = f"the initial values of {names} are drawn, and an emitted file holds no random numbers"
-        raise Unsupported(what, hint="emit it with states that start at numbers or parameters; a carry replaces them")
     if target == "torch":
         return standalone_torch(spec, program, dt)
     if target == "jax":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from textwrap import wrap
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from neuroode.emit.python_torch import TORCH, torch_source
 from neuroode.emit.reference import Reference, reference
 from neuroode.emit.sums import sums_text
 from neuroode.program.domains import kind_over_axes
+from neuroode.program.start import drawn_names
 from neuroode.program.types import Program
 from neuroode.program.values import bounds, transform_name
 from neuroode.spec.to_tree import equation_text
@@ -139,7 +141,7 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
             for part in filter(
                 None,
                 (
-                    header(spec, dt, found),
+                    header(spec, program, dt, found),
                     torch_source(program),
                     sums_text(program, TORCH, weights_over_time(spec)),
                     transforms_text(),
@@ -154,7 +156,7 @@ def standalone_torch(spec: NeuronSpec, program: Program, dt: float) -> str:
     )
 
 
-def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
+def header(spec: NeuronSpec, program: Program, dt: float, found: Reference) -> str:
     """The docstring of a file."""
     title = f"{spec.name}: {spec.about}" if spec.about else spec.name
     text = "\n".join(f"    {equation_text(e)}" for e in spec.equations)
@@ -165,7 +167,18 @@ def header(spec: NeuronSpec, dt: float, found: Reference) -> str:
         text += "\n\nTables over time are inputs here: one row a step."
     if spec.noise or any(e.kind == "differential" for e in spec.equations):
         text += "\n\nNoise is an input here, fresh numbers of its kind for each step, sample and neuron."
+    text += drawn_note(program)
     return HEADER.format(title=_plain(title), dt=dt, equations=_plain(text), count=len(found.rows))
+
+
+def drawn_note(program: Program) -> str:
+    """Where a file says that the start is drawn, which it does not do itself; empty where nothing is."""
+    names = ", ".join(drawn_names(program))
+    note = (
+        f"The start of {names} is drawn, by who runs this file: pass `carry`, a tuple of (B, size) for "
+        f"{', '.join(s.name for s in program.carry)}. Without one each draw is in the middle of its law."
+    )
+    return "\n\n" + "\n".join(wrap(note, 110)) if names else ""
 
 
 def _plain(text: str) -> str:

@@ -109,7 +109,7 @@ def standalone_jax(spec: NeuronSpec, program: Program, dt: float) -> str:
     transforms = resources.files("neuroode.solvers.on_numpy").joinpath("transforms.py").read_text("utf-8")
     sums = "\n    inputs = with_sums(values, dt, inputs)" if program.sums else ""
     parts = (
-        header(spec, dt, found),
+        header(spec, program, dt, found),
         jax_source(program),
         sums_text(program, JAX, weights_over_time(spec)),
         transforms.partition("import annotations\n")[2],

@@ -99,7 +99,7 @@ def standalone_triton(spec: NeuronSpec, program: Program, dt: float) -> str:
     found, reverse = _comparable(program, reference(spec, program, dt)), adjoint(program)
     shape = asdict(Kernels(program, reverse).shape())
     rows = ", ".join(f"{name}={value!r}" for name, value in shape.items())
-    title, _, rest = header(spec, dt, found).rpartition('"""')
+    title, _, rest = header(spec, program, dt, found).rpartition('"""')
     parts = [
         f'{title.rstrip()}\n{NOTE.rstrip()}\n"""{rest}',
         IMPORTS,

@@ -56,7 +56,8 @@ def run(
         parameters: `p.NAME` and `dt` -> numbers or arrays that broadcast against *size*.
         inputs: input name -> (T, B, *size*); at least one, it fixes T and B. Sums over the sequence are made of them
             where they are not given, and of the parameters over the sequence by name (`program/sums.py`).
-        carry: name -> (B, *size*); None starts from the init; required where that is drawn (`program/start.py`).
+        carry: name -> (B, *size*); None starts from the init, a drawn one in the middle of its law:
+            `program/start.py` draws.
         operators: functions across neurons by name, (B, *size*) -> (B, *size*), where the program calls some.
     """
     sums: list[Any] = []
@@ -64,8 +65,6 @@ def run(
         from neuroode.program.sums import completed
 
         inputs, sums = completed(program, parameters, inputs)
-    if carry is None and program.start is not None:
-        raise RunError(f"initial values of '{program.name}' are drawn", hint="pass carry=start_of_run(...)")
     env = prologue(program, parameters)
     shape = np.broadcast_shapes(*[np.shape(inputs[n]) for n in program.inputs])
     lanes = shape[1:]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import neuroode as no
+from neuroode.solvers.on_numpy.random import draw
 
 F64 = torch.float64
 Array = np.ndarray
@@ -55,9 +56,12 @@ def test_noise_excites_spikes_from_rest() -> None:
     assert found[0] == 0 < 5 < found[1]
 
 
-def baoab(force: Callable[[Array], Array], x: Array, dW: Array, h: float, gamma: float, T: float) -> Array:
+def baoab(
+    force: Callable[[Array], Array], x: Array, dW: Array, h: float, gamma: float, T: float, *start: Array
+) -> Array:
     """Positions; a step by the splitting as Leimkuhler and Matthews write it."""
-    q, p, rows = np.zeros(x.shape[1:]), np.zeros(x.shape[1:]), []
+    q, p = start or (np.zeros(x.shape[1:]), np.zeros(x.shape[1:]))
+    rows = []
     c = np.exp(-gamma * h)
     for I, w in zip(x, dW, strict=True):
         p = p + h / 2 * (force(q) + I)
@@ -70,15 +74,18 @@ def baoab(force: Callable[[Array], Array], x: Array, dW: Array, h: float, gamma:
 
 
 def test_langevin_is_baoab_of_its_potential() -> None:
-    W, x, dW = np.abs(numbers(4, 4)) * 0.1, numbers(T, B, N, 4), numbers(T, B, N, 4, seed=1) * 0.1**0.5
+    x, dW = numbers(T, B, N, 4), numbers(T, B, N, 4, seed=1) * 0.1**0.5
+    W, four = np.abs(numbers(4, 4)) * 0.1, {"k": 4}
     J = (W + W.T) / 2
 
     def force(q: Array) -> Array:
         return -(q + 0.1 * q**3) - (J.sum(0) * q - q @ J)
 
-    rows = no.load("langevin").simulate(x, noise={"dW": dW}, parameters={"W": W})["q"]
-    np.testing.assert_allclose(rows, baoab(force, x, dW, 0.1, 1.0, 1.0), atol=1e-11)
-    well = no.load("langevin", compat="double_well").simulate(x, noise={"dW": dW})["q"]
+    rows = no.load("langevin").simulate(x, axes=four, noise={"dW": dW}, parameters={"W": W}, seed=5)["q"]
+    start = [np.stack([draw("normal", f"init.{s}__{i}", np.full(B, 5), np.zeros(B, int), (1, B, N))[0]
+                       for i in range(4)], -1) for s in "qp"]  # fmt: skip
+    np.testing.assert_allclose(rows, baoab(force, x, dW, 0.1, 1.0, 1.0, *start), atol=1e-11)
+    well = no.load("langevin", compat="double_well").simulate(x, axes=four, noise={"dW": dW})["q"]
     np.testing.assert_allclose(well, baoab(lambda q: q - q**3, x, dW, 0.1, 1.0, 1.0), atol=1e-11)
 
 
@@ -96,7 +103,7 @@ def released(H: Array, q: Array, p: Array, eps: Array, gamma: float = 0.55, s: f
 def test_the_released_langevinflow_is_an_affine_recursion() -> None:
     """Claim 1 of the sheet: at most 1e-12 over 200 steps; claim 3: the velocity's variance is 2/(2 - gamma)."""
     H, eps = numbers(4, 4), numbers(T, B, N, 4, seed=1)
-    neuron = no.load("langevin", compat="langevinflow_ccn")
+    neuron = no.load("langevin", compat="langevinflow_ccn").with_axes({"k": 4})
     rows = neuron.simulate(steps=T, batch=B, size=N, noise={"xi": eps}, parameters={"H": H})
     wanted = released(H, np.zeros((B, N, 4)), np.zeros((B, N, 4)), eps)
     np.testing.assert_allclose(rows["q"], wanted[0], atol=1e-12)
@@ -106,7 +113,7 @@ def test_the_released_langevinflow_is_an_affine_recursion() -> None:
 
 
 def test_its_transition_is_the_matrix_of_the_sheet() -> None:
-    layer = no.load("langevin", compat="langevinflow_ccn").torch(1, dtype=F64)
+    layer = no.load("langevin", compat="langevinflow_ccn").torch(1, dtype=F64, axes={"k": 4})
     step, H = no.nn.gaussian(layer), layer.values["H"].detach().numpy()
     at = [step.states.index(f"{s}__{i}") for s in "qp" for i in range(4)]
     A = step.A[0].detach().numpy()[np.ix_(at, at)]
@@ -136,6 +143,7 @@ FROZEN = {
 
 def frozen(name: str, compat: str | None) -> Array:
     neuron = no.load(name, compat=compat)
+    neuron = neuron.with_axes({"k": 4}) if name == "langevin" else neuron
     call: dict = {"x": np.full((50, 1, 2, *([4] if name == "langevin" else [])), 1.2)}
     if not neuron.spec.inputs:
         call = {"steps": 50, "batch": 1, "size": 2}
@@ -164,7 +172,7 @@ def test_gradients_by_replayed_noise(name: str, compat: str | None) -> None:
     noise = {n: torch.tensor(numbers(12, 1, 2, *axes, seed=3)).requires_grad_() for n in streams}
 
     def loss() -> torch.Tensor:
-        out = layer.trace(x, noise=noise)
+        out = layer.trace(x, noise=noise, seed=4)
         return sum((out[s].cos() * torch.arange(1, 13.0).reshape(-1, 1, 1, *[1] * len(axes))).sum() for s in states)
 
     states = {s.name.partition("__")[0] for s in neuron.system().states}

@@ -158,3 +158,14 @@ def test_what_does_not_fit_is_refused() -> None:
     memory = no.Neuron("memory", dt=1, states={"v": "normal(0, 1)"}, equations="D^0.5 v = -v + I", outputs="v")
     with pytest.raises(no.Unsupported, match=r"the init of v is drawn, and D.alpha remembers"):
         memory.program()
+
+
+def test_emitted_texts_take_the_start_as_their_carry() -> None:
+    n, found = leak("normal(0, 1)"), {"__name__": "emitted"}
+    exec(n.emit("torch"), found)
+    start = start_of_run(n.program(), {"dt": np.asarray(1.0)}, (4, 3), 6)
+    assert start is not None
+    out, _ = found["Neuron"](3)(X, carry=(torch.tensor(start["v"]),))
+    np.testing.assert_allclose(out.numpy(), n.simulate(X.numpy(), seed=6)["v"], rtol=1e-12)
+    for target in ("torch", "jax", "c", "triton"):
+        assert "The start of v is drawn, by " in n.emit(target)

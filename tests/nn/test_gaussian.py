@@ -152,7 +152,7 @@ def test_what_has_no_gaussian_step_is_refused() -> None:
         gaussian(no.load("noisy_lif").torch(1, dtype=F64))
     with pytest.raises(no.Unsupported, match="a solver moves 'ou'"):
         gaussian(no.load("ou").torch(1, dtype=F64, solver="torchsde"))
-    quadratic = no.load("langevin", compat="harmonic").torch(1, dtype=F64, method="baoab")
+    quadratic = no.load("langevin", compat="harmonic").torch(1, dtype=F64, method="baoab", axes={"k": 4})
     assert gaussian(quadratic).A.shape == (1, 8, 8)
 
 
