@@ -77,7 +77,8 @@ def choose(layer: Any, kernel: Any, given: Any) -> str:
 def make_ready(key: Key) -> bool:
     """Called while torch.compile traces a layer: what makes code is no part of the trace."""
     program = programs[key[0]]
-    for each in (program, *(part for s in program.sums for part in (s.weight, s.value))):
+    start = [program.start] if program.start else []
+    for each in (program, *start, *(part for s in program.sums for part in (s.weight, s.value))):
         eager_torch.eager_program(each)
     prologue_traced_torch.make_ready(program)
     kernel_of(program, key)

@@ -26,9 +26,9 @@ def make_ready(program: Program) -> None:
 
 
 def fits(program: Program) -> bool:
-    """Whether a trace should take the operation instead of the emitted text."""
+    """Whether a trace should take the operation, which needs a tensor, instead of the emitted text."""
     active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-    return torch.compiler.is_compiling() and program.digest in _plans and not active()
+    return torch.compiler.is_compiling() and program.digest in _plans and bool(program.parameters) and not active()
 
 
 def prologue(program: Program, parameters: Parameters, dt: float) -> tuple[list[Tensor], list[Tensor]]:

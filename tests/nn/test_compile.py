@@ -140,3 +140,10 @@ def test_noise_is_drawn_in_one_graph():
     torch.manual_seed(0)
     first = compiled(x)[0]["v"]
     assert not torch.equal(compiled(x)[0]["v"], first)
+
+
+def test_a_neuron_without_parameters_is_traced_and_its_start_is_the_same():
+    n = no.Neuron("leak", dt=0.1, states={"v": "normal(0, 1)"}, equations="dv/dt = -v + I", outputs="v")
+    layer, x = n.torch(3, dtype=F64), torch.zeros(4, 2, 3, dtype=F64)
+    found = torch.compile(layer, backend="eager", fullgraph=True)(x, seed=5)[0]
+    assert torch.allclose(found, layer(x, seed=5)[0], rtol=1e-14)
