@@ -155,6 +155,15 @@ def test_what_no_posterior_of_its_own_applies_to(few: source.Population) -> None
         arms_torch.declared("x", load("langevin"), few, replace(recipe, posterior="own"), 0)
 
 
+def test_a_drawn_start_rests_at_the_middle_of_its_draw() -> None:
+    neuron = oscillators().add(states={"q": "normal(0.5, 2)"})
+    latent = Noise(neuron, 2, 5, {}, False)
+    rest = latent.lanes.rest()
+    assert [dict(zip(latent.lanes.states, row, strict=True)) for row in rest.tolist()] == [
+        {"q__0": 0.5, "p__0": 0.0}
+    ] * 2
+
+
 def test_noise_that_is_the_prior_s_costs_nothing() -> None:
     latent = Noise(oscillators(), 2, 5, {}, False)
     for head in (latent.start, latent.shift):

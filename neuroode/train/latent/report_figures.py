@@ -52,7 +52,7 @@ def training(figures: Numbers) -> Figure:
     left.set(title="validation; the epoch is picked here", ylim=(LEAST, None))
     middle.set(title="validation; only looked at", ylim=(LEAST, 1))
     right.set(title="of the posterior, training")
-    left.legend(loc="lower right", fontsize=8)
+    left.legend(loc="center right", fontsize=8)
     return figure
 
 
@@ -84,7 +84,7 @@ def rates(figures: Numbers) -> Figure:
         axes.set_ylabel("rate (spikes/s)")
     for axes in grid[-1]:
         axes.set_xlabel("time (s)")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
