@@ -247,18 +247,9 @@ def by_interpreter(layer: Any, x: Mapping[str, torch.Tensor], carry: Mapping[str
     result = interpret.run(program, slots, elements(_arrays(x), program.inputs), at_start)
     g_out, g_end = cotangents(layer, steps, batch)
     grads = interpret.gradients(program, slots, result, _arrays(g_out), _arrays(g_end))
-    parameters = grads.parameters if carry is None else _without_inits(layer, slots, grads)
     start = {} if carry is None else whole(grads.carry)
     rows = (whole(r) for r in (result.outputs, result.carry, grads.inputs))
-    return Found(*rows, start, stored_gradients(layer, parameters))
-
-
-def _without_inits(layer: Any, slots: Mapping[str, Any], grads: interpret.Gradients) -> dict[str, np.ndarray]:
-    """A run from a given carry does not read the inits: take away what reached parameters through them."""
-    shape = next(iter(grads.inputs.values())).shape[1:]
-    nothing = interpret.run(layer.program, slots, {n: np.zeros((0, *shape)) for n in layer.program.inputs})
-    through = interpret.gradients(layer.program, slots, nothing, {}, grads.carry).parameters
-    return {n: g - through.get(n, 0.0) for n, g in grads.parameters.items()}
+    return Found(*rows, start, stored_gradients(layer, grads.parameters))
 
 
 def interpreter_slots(layer: Any) -> dict[str, np.ndarray]:

@@ -90,12 +90,15 @@ class Training(LightningModule):
         """One update, or none where the gradient overflows."""
         x, y = batch
         self.adam.zero_grad(set_to_none=True)
-        with watched(self.network, self._lost) if number == 0 else nullcontext():
+        lost: list[tuple[str, list[str]]] = []
+        with watched(self.network, lambda *found: lost.append(found)) if number == 0 else nullcontext():
             value, amount = measure(self.network(x), y, self.settings)
         if not isfinite(figure := value.item()):
             where = f"epoch {self.current_epoch + 1}, batch {number + 1} (seed {self.seed})"
             hint = "lower --lr, or set clip in the settings; a neuron may also diverge at its initial values"
             raise Diverged(f"the loss is {figure} in {where}", hint=hint)
+        if lost:
+            self._lost(*lost[0])
         self.manual_backward(value)
         if self._clip():
             self.adam.step()

@@ -17,7 +17,7 @@ from neuroode.train.latent.results import Scores
 from neuroode.train.tasks.lorenz import lorenz_population
 
 #: the evidence lower bound, behind an encoder of one layer: a small weight of the divergence leaves more to the encoder
-SHORT = {"epochs": 12, "layers": 1, "beta": 1.0}
+SHORT: dict[str, Any] = {"epochs": 12, "layers": 1, "beta": 1.0}
 SEEDS = 2
 HOME = Path("runs") / "claims" / "langevinflow"
 

@@ -74,7 +74,7 @@ def test_an_op(op: str, value: object, args: Args) -> None:
 
 
 def test_every_op_is_tried() -> None:
-    assert {op for op, _, _ in OPS_AT} | {"const", "event", "operator"} == set(OPS)
+    assert {op for op, _, _ in OPS_AT} | {"const", "event", "operator", "network"} == set(OPS)
 
 
 DEGENERATE: list[tuple[str, object, list[list[float]]]] = [

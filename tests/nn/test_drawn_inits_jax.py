@@ -25,7 +25,7 @@ def test_jax_draws_the_same_start() -> None:
     assert own is not None
     np.testing.assert_allclose(layer.init_carry(4, seed=5)["q"][..., 1], own["q__1"], rtol=3e-6, atol=3e-6)
     with pytest.raises(no.RunError, match="passes no key"):
-        leak("normal(0, 1)").jax(3, key=jax.random.key(0))(x)
+        leak("normal(0, 1)").jax(3, key=jax.random.key(0), dtype=np.float32)(x)
 
 
 def test_jax_has_gradients_to_parameters_of_a_draw() -> None:

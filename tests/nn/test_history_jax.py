@@ -125,7 +125,9 @@ def test_what_does_not_apply_is_refused() -> None:
         with pytest.raises(no.Unsupported, match=reason):
             CASES["jump"].jax(3, STEP, key=jax.random.key(0), **options)
     with pytest.raises(no.Unsupported, match="double precision"):
-        CASES["jump"].jax(3, STEP, key=jax.random.key(0), method="flmm2")(jnp.zeros((3, 1, 3)))
+        CASES["jump"].jax(3, STEP, key=jax.random.key(0), method="flmm2", dtype=np.float32)(
+            jnp.zeros((3, 1, 3), "float32")
+        )
     layer = CASES["jump"].jax(3, STEP, key=jax.random.key(0), method="gl")
     with pytest.raises(no.Unsupported, match="steps of one length"):
         layer(jnp.zeros((3, 1, 3)), times=jnp.asarray([0.1, 0.2, 0.4]))

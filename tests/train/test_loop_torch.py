@@ -193,6 +193,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(few: Task) -> None:
         one._fit(silent, None, None)
 
 
+def test_a_state_that_is_no_number_behind_a_finite_loss_stops_the_run(few: Task) -> None:
+    one = run(few)
+
+    def spoilt(_: object, __: object, found: tuple) -> tuple:
+        out, carry = found
+        return out, type(carry)({n: torch.full_like(v, torch.nan) for n, v in carry.items()}, carry.digest)
+
+    one.network.hidden.register_forward_hook(spoilt)
+    with pytest.raises(RunError, match=r"of 'brf' is no number after epoch 1, batch 1 \(seed 0\), though its output"):
+        one.train(silent)
+
+
 def test_updates_whose_gradient_overflows_are_left_out(few: Task) -> None:
     one = run(few)
     one.network.into.weight.register_hook(lambda gradient: gradient * torch.inf)
